@@ -1,0 +1,144 @@
+"""Everything that crosses a process border: the report of one ECG, the worker's answers, names of task and queues."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+INFER_TASK = "ecg2cmr.infer"
+ANSWER_QUEUE = "ecg2cmr.answers"
+
+
+def infer_queue(model_digest: str) -> str:
+    """The queue of one model: workers take from that of the bundle they loaded, so that versions never mix."""
+    return f"ecg2cmr.infer.{model_digest[:16]}"
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Interval(_Message):
+    """Where the CMR value is expected to lie with probability `level`."""
+
+    low: float
+    high: float
+    level: float = Field(gt=0, lt=1)
+
+
+class Reference(_Message):
+    """The range of healthy people that fits this person."""
+
+    low: float
+    high: float
+    source: str
+
+
+class Estimate(_Message):
+    """One phenotype as read from the ECG. `derived` ones follow from the predicted ones by definition."""
+
+    symbol: str
+    name: str
+    value: float
+    unit: str
+    interval: Interval
+    derived: bool
+    reference: Reference | None = None
+    reference_note: str | None = Field(default=None, description="why there is no reference range, when there is none")
+
+
+class Abstention(_Message):
+    """A phenotype that is withheld, and why."""
+
+    symbol: str
+    reason: str
+
+
+class Finding(_Message):
+    """One observation on the quality of the signal."""
+
+    code: str
+    severity: Literal["info", "warning", "error"]
+    leads: list[str]
+    message: str
+    value: float | None = None
+
+
+class QualityReport(_Message):
+    """Whether the signal can be read, and what was noticed."""
+
+    usable: bool
+    findings: list[Finding]
+
+
+class Ood(_Message):
+    """How far the ECG lies from those the model was trained on; `flag` from the threshold of the bundle on."""
+
+    score: float
+    flag: bool
+
+
+class ModelIdentity(_Message):
+    """Which model said so. `digest` is the SHA-256 of the bundle's manifest, which holds those of all its files."""
+
+    name: str
+    version: str
+    digest: str
+
+
+class Inference(_Message):
+    """A worker's answer: what the model reads in one ECG."""
+
+    kind: Literal["inference"] = "inference"
+    model: ModelIdentity
+    estimates: list[Estimate]
+    abstained: list[Abstention]
+    ood: Ood
+    heart_rate: float | None = Field(description="beats per minute, measured on the ECG")
+    embedding: list[float]
+    notices: list[str]
+
+
+class Rejection(_Message):
+    """A worker's answer: this model cannot read this ECG. An answer to the sender, not a failure."""
+
+    kind: Literal["rejection"] = "rejection"
+    model: ModelIdentity
+    code: str
+    detail: str
+
+
+class Failure(_Message):
+    """A worker's answer after its last attempt: a bug or an outage, which no sender can mend."""
+
+    kind: Literal["failure"] = "failure"
+    model: ModelIdentity
+    detail: str
+
+
+class Answer(_Message):
+    """The message from a worker to the gateways, keyed by ECG and model digest: a doubled one changes nothing."""
+
+    job_id: str
+    ecg_digest: str
+    seconds: float = Field(ge=0, description="time the worker spent on this ECG")
+    outcome: Annotated[Inference | Rejection | Failure, Field(discriminator="kind")]
+
+
+Status = Literal["queued", "done", "rejected", "failed"]
+
+
+class Report(_Message):
+    """The answer about one ECG; every rendering shows this and nothing else."""
+
+    id: str
+    status: Status
+    model: ModelIdentity | None = None
+    estimates: list[Estimate] = []
+    abstained: list[Abstention] = []
+    quality: QualityReport
+    ood: Ood | None = None
+    heart_rate: float | None = None
+    reason: str | None = Field(default=None, description="why there are no estimates, when rejected or failed")
+    notices: list[str] = []
