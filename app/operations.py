@@ -1,0 +1,77 @@
+"""For operators: is it alive, is it ready, how is it doing, and what does each problem mean."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Literal
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+
+from app.problems import NotFound, causes
+from app.store import StoreUnavailable
+
+if TYPE_CHECKING:
+    from app.main import Gateway
+
+router = APIRouter(tags=["Operations"])
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Readiness(BaseModel):
+    """Whether ECGs are accepted (`store`) and whether they are being read (`broker`)."""
+
+    ready: bool
+    store: bool
+    broker: bool
+
+
+@router.get("/healthz", summary="Is the process alive?")
+async def healthz() -> Health:
+    """Always 200 while the event loop turns."""
+    return Health()
+
+
+@router.get("/readyz", summary="May ECGs be sent?", responses={503: {"model": Readiness}})
+def readyz(request: Request) -> Response:
+    """200 when ECGs are accepted. A missing broker is shown but does not refuse: jobs wait safely in the store."""
+    gateway: Gateway = request.app.state.gateway
+    try:
+        gateway.store.check()
+        store = True
+    except StoreUnavailable:
+        store = False
+    readiness = Readiness(ready=store, store=store, broker=gateway.recorder.connected.is_set())
+    return JSONResponse(readiness.model_dump(), status_code=200 if store else 503)
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+def metrics(request: Request) -> Response:
+    """Counters and gauges in Prometheus text format."""
+    gateway: Gateway = request.app.state.gateway
+    return Response(generate_latest(gateway.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/problems", summary="All problem types")
+def problem_types() -> list[dict[str, str | int]]:
+    """Every cause that a problem document can name."""
+    return [asdict(cause) for cause in causes().values()]
+
+
+@router.get("/problems/{code}", summary="One problem type", response_model=None)
+def problem_type(request: Request, code: str) -> Response:
+    """What a problem type means and what to do about it; a page for browsers, JSON for programs."""
+    cause = causes().get(code)
+    if cause is None:
+        raise NotFound(f"there is no problem type {code[:64]!r}")
+    gateway: Gateway = request.app.state.gateway
+    if "text/html" in request.headers.get("accept", ""):
+        return gateway.templates.TemplateResponse(request, "problem_type.html", {"cause": cause})
+    return JSONResponse(asdict(cause))

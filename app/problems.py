@@ -1,0 +1,201 @@
+"""Errors as RFC 9457 problems: one table from cause to status, one page of documentation per cause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from app.store import StoreUnavailable
+from models.ecg import EcgError, UnsupportedFormat
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """A request that cannot be served, for a reason that its sender should know.
+
+    Subclasses set the stable name of the cause, its HTTP status, a title and what to do about it.
+    """
+
+    code = "internal-error"
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    title = "The service failed"
+    advice = "Try again later; if it persists, tell the operator the time of the request."
+
+    def __init__(self, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = headers or {}
+
+
+class Unauthorized(Problem):
+    """No key, or one that opens nothing."""
+
+    code = "unauthorized"
+    status = HTTPStatus.UNAUTHORIZED
+    title = "A valid API key is needed"
+    advice = "Send the header 'Authorization: Bearer KEY' with a key made by 'ecg2cmr admin create-key'."
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, {"WWW-Authenticate": 'Bearer realm="ecg2cmr"'})
+
+
+class Forbidden(Problem):
+    """A valid key without the scope that this needs."""
+
+    code = "forbidden"
+    status = HTTPStatus.FORBIDDEN
+    title = "The key does not allow this"
+    advice = "Use a key with the scope named in the detail."
+
+
+class CrossSite(Problem):
+    """A browser session used from another site."""
+
+    code = "cross-site-request"
+    status = HTTPStatus.FORBIDDEN
+    title = "The request comes from another site"
+    advice = "Use the dashboard itself, or an API key in the Authorization header."
+
+
+class NotFound(Problem):
+    """Nothing is known by this id or path."""
+
+    code = "not-found"
+    status = HTTPStatus.NOT_FOUND
+    title = "There is nothing here"
+    advice = "Check the id; GET /v1/ecgs lists the studies."
+
+
+class NoResult(Problem):
+    """The study is known, but the model has not read it (yet)."""
+
+    code = "no-result"
+    status = HTTPStatus.CONFLICT
+    title = "There is no result yet"
+    advice = "GET the study and read its status; while it is 'queued', ask again."
+
+
+class BodyTooLarge(Problem):
+    """More bytes than any 10 s ECG has."""
+
+    code = "body-too-large"
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    title = "The request body is too large"
+    advice = "Send one resting ECG; Holter recordings are not read here."
+
+
+class InvalidRequest(Problem):
+    """A parameter or header that makes no sense."""
+
+    code = "invalid-request"
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    title = "A parameter of the request is not valid"
+    advice = "See /openapi.json for the parameters of each resource."
+
+
+class MethodNotAllowed(Problem):
+    """The resource exists, but not for this method."""
+
+    code = "method-not-allowed"
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+    title = "The resource does not allow this method"
+    advice = "See /openapi.json for the methods of each resource."
+
+
+class Unavailable(Problem):
+    """The store does not answer: nothing was accepted, nothing is half-written."""
+
+    code = "store-unavailable"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "The store does not answer"
+    advice = "Nothing was kept: send the ECG again in a moment."
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, {"Retry-After": "5"})
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One documented cause: what `/problems/{code}` says."""
+
+    code: str
+    status: int
+    title: str
+    advice: str
+    description: str
+
+
+def _descendants(root: type[Exception]) -> list[type[Exception]]:
+    return [root, *(deeper for child in root.__subclasses__() for deeper in _descendants(child))]
+
+
+def status_of(error: EcgError | type[EcgError]) -> int:
+    """HTTP status of an error in an ECG: 415 for what is no known format, 422 for what cannot be used."""
+    kind = error if isinstance(error, type) else type(error)
+    return HTTPStatus.UNSUPPORTED_MEDIA_TYPE if issubclass(kind, UnsupportedFormat) else HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+def causes() -> dict[str, Cause]:
+    """Every cause that a problem can name, by its code."""
+    found = {}
+    for kind in _descendants(EcgError):
+        assert issubclass(kind, EcgError)  # noqa: S101  # narrows the type for mypy; true by construction
+        found[kind.code] = Cause(kind.code, status_of(kind), kind.title, kind.advice, (kind.__doc__ or "").strip())
+    for kind in _descendants(Problem):
+        assert issubclass(kind, Problem)  # noqa: S101  # as above
+        found[kind.code] = Cause(kind.code, kind.status, kind.title, kind.advice, (kind.__doc__ or "").strip())
+    return found
+
+
+def problem_response(
+    code: str, status: int, title: str, detail: str, advice: str, headers: dict[str, str] | None = None
+) -> Response:
+    """A problem document (RFC 9457); `type` is a path of this service where the cause is explained."""
+    body = {"type": f"/problems/{code}", "title": title, "status": int(status), "detail": detail, "advice": advice}
+    return JSONResponse(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def _of(problem: Problem) -> Response:
+    return problem_response(
+        problem.code, problem.status, problem.title, problem.detail, problem.advice, problem.headers
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer every foreseen error with its problem."""
+
+    @app.exception_handler(EcgError)
+    def ecg_error(_request: Request, error: EcgError) -> Response:
+        return problem_response(error.code, status_of(error), error.title, error.detail, error.advice)
+
+    @app.exception_handler(Problem)
+    def problem(_request: Request, error: Problem) -> Response:
+        return _of(error)
+
+    @app.exception_handler(StoreUnavailable)
+    def store_unavailable(_request: Request, _error: StoreUnavailable) -> Response:
+        return _of(Unavailable("the database cannot be reached or is busy"))
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_request: Request, error: RequestValidationError) -> Response:
+        told = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
+        return _of(InvalidRequest(told))
+
+    @app.exception_handler(StarletteHTTPException)
+    def http_error(request: Request, error: StarletteHTTPException) -> Response:
+        if error.status_code == HTTPStatus.NOT_FOUND:
+            return _of(NotFound(f"nothing is at {request.url.path}"))
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            return _of(MethodNotAllowed(f"{request.method} is not possible at {request.url.path}"))
+        return _of(InvalidRequest(str(error.detail)))
+
+    @app.exception_handler(Exception)
+    def unforeseen(_request: Request, _error: Exception) -> Response:
+        # The traceback goes to the log (Starlette re-raises it there); the sender learns nothing of our inside.
+        return _of(Problem("an unforeseen error happened"))

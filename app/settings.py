@@ -1,0 +1,45 @@
+"""The gateway's settings: read once from `ECG2CMR_*`, passed down by argument."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ARTIFACTS = Path(__file__).resolve().parents[1] / "models" / "artifacts"
+
+
+class Settings(BaseSettings):
+    """Everything an operator may set for the gateway; each field is the environment variable `ECG2CMR_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="ECG2CMR_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(default=Path("data"), description="Folder of the embedded store and broker.")
+    database_url: str | None = Field(
+        default=None,
+        description="SQLAlchemy URL of the store (postgresql+psycopg://…). Default: SQLite in the data folder.",
+    )
+    broker_url: str | None = Field(
+        default=None,
+        description="Celery broker (redis://…, redis+socket://…). Default: an embedded Valkey server.",
+    )
+    bundle: Path | None = Field(default=None, description="Model bundle to serve. Default: the newest under artifacts.")
+    artifacts: Path = Field(default=ARTIFACTS, description="Folder of model bundles: <name>/<version>/.")
+    api_key: SecretStr | None = Field(default=None, description="The first API key, with every scope.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
+    max_body_bytes: int = Field(default=16 * 2**20, gt=0, description="Largest accepted upload.")
+    max_wait: float = Field(default=60.0, ge=0, description="Longest `Prefer: wait` in seconds.")
+    redispatch_after: float = Field(
+        default=30.0, gt=0, description="Seconds without an answer after which a job is sent to the broker again."
+    )
+    session_hours: float = Field(default=12.0, gt=0, description="How long a dashboard login lasts.")
+    secure_cookies: bool = Field(default=False, description="Send the session cookie over HTTPS only.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @property
+    def store_url(self) -> str:
+        """URL of the store in use."""
+        return self.database_url or f"sqlite:///{(self.data_dir / 'ecg2cmr.sqlite').resolve()}"

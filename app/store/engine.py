@@ -1,0 +1,91 @@
+"""Store: the connection to the database, with transactions that are either whole or not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from sqlite3 import Connection as SqliteConnection
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+class StoreUnavailable(Exception):
+    """The database does not answer; nothing was written."""
+
+
+class Store:
+    """A database by URL; its tables are brought up to date when it is opened."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.url = url
+        self._engine = create_engine(parsed, pool_pre_ping=True)
+        if self._engine.dialect.name == "sqlite":
+            _make_sqlite_durable(self._engine)
+
+    def migrate(self) -> None:
+        """Create or upgrade the tables to the newest version of this code."""
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        with self._transaction("IMMEDIATE") as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads."""
+        with self._transaction("DEFERRED") as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that writes all of its changes or none.
+
+        Raises
+        ------
+        StoreUnavailable
+            When the database cannot be reached or is locked for too long.
+        """
+        with self._transaction("IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, sqlite_mode: str) -> Iterator[Connection]:
+        try:
+            with self._engine.connect().execution_options(sqlite_mode=sqlite_mode) as connection, connection.begin():
+                yield connection
+        except OperationalError as error:
+            raise StoreUnavailable(str(error.orig)) from error
+
+    def check(self) -> None:
+        """Raise `StoreUnavailable` unless the database answers."""
+        with self.reading() as connection:
+            connection.execute(text("select 1"))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def _make_sqlite_durable(engine: Engine) -> None:
+    """WAL with a full sync on every commit: what was acknowledged survives a power cut (sqlite.org/pragma.html)."""
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: SqliteConnection, _entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # transactions are begun below, explicitly
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 10000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A writer takes its lock at once: upgrading a read lock later can fail with SQLITE_BUSY without any wait.
+        connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('sqlite_mode', 'IMMEDIATE')}")

@@ -1,0 +1,131 @@
+"""The tables: studies, their bytes, jobs, outbox, results, API keys, model history."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy import Column as C
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment in UTC; SQLite forgets the zone, so it is put back on the way out."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Aware, in UTC."""
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+studies = Table(
+    "studies",
+    metadata,
+    C("sequence", Integer, primary_key=True, autoincrement=True),
+    C("id", String(32), nullable=False, unique=True),
+    C("ecg_digest", String(64), nullable=False, unique=True),
+    C("received_at", Instant, nullable=False),
+    C("acquired_at", String(40)),  # as the file says it: with or without a zone
+    C("patient_id", String(128)),
+    C("age", Float),
+    C("sex", String(1)),
+    C("device", String(256)),
+    C("source_format", String(64), nullable=False),
+    C("sampling_rate", Float, nullable=False),
+    C("duration", Float, nullable=False),
+    C("paced", Boolean),
+    C("filters", JSON, nullable=False),
+    C("quality", JSON, nullable=False),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    C("study_id", String(32), ForeignKey("studies.id"), primary_key=True),
+    C("upload", LargeBinary, nullable=False),
+    C("upload_digest", String(64), nullable=False),
+    C("recording", LargeBinary, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    C("id", String(32), primary_key=True),
+    C("study_id", String(32), ForeignKey("studies.id"), nullable=False),
+    C("model_digest", String(64), nullable=False),
+    C("status", String(8), nullable=False),
+    C("created_at", Instant, nullable=False),
+    C("finished_at", Instant),
+    UniqueConstraint("study_id", "model_digest"),
+    Index("ix_jobs_status", "status"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    C("job_id", String(32), ForeignKey("jobs.id"), primary_key=True),
+    C("due_at", Instant, nullable=False),
+    C("attempts", Integer, nullable=False),
+    Index("ix_outbox_due_at", "due_at"),
+)
+
+results = Table(
+    "results",
+    metadata,
+    C("ecg_digest", String(64), primary_key=True),
+    C("model_digest", String(64), primary_key=True),
+    C("recorded_at", Instant, nullable=False),
+    C("outcome", JSON, nullable=False),  # models.report outcome without its embedding
+    C("embedding", LargeBinary),  # float32, little endian
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    C("id", String(32), primary_key=True),
+    C("name", String(64), nullable=False),
+    C("key_hash", String(64), nullable=False, unique=True),
+    C("scopes", JSON, nullable=False),
+    C("created_at", Instant, nullable=False),
+    C("expires_at", Instant),
+    C("revoked_at", Instant),
+)
+
+model_history = Table(
+    "model_history",
+    metadata,
+    C("sequence", Integer, primary_key=True, autoincrement=True),
+    C("at", Instant, nullable=False),
+    C("name", String(64), nullable=False),
+    C("version", String(32), nullable=False),
+    C("digest", String(64), nullable=False),
+)

@@ -1,0 +1,186 @@
+"""Studies: accepted ECGs, what is known of each, and the report about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+from fastapi import Request
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+from sqlalchemy import Row
+from sqlalchemy.exc import IntegrityError
+
+from app.store import Store
+from app.store import studies as rows
+from app.store.outbox import Due
+from app.store.studies import Accepted
+from models.bundle import Bundle
+from models.ecg import Quality, Recording
+from models.report import Estimate, Failure, Inference, QualityReport, Rejection, Report, Status
+
+HEADLINE = ("LVEF",)
+"""The phenotypes of the study list."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRow:
+    """One line of the study list."""
+
+    id: str
+    received_at: datetime
+    acquired_at: datetime | None
+    patient_id: str | None
+    age: float | None
+    sex: str | None
+    device: str | None
+    source_format: str
+    status: Status
+    sampling_rate: float
+    duration: float
+    headline: Mapping[str, Estimate]
+    warnings: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPage:
+    """Some studies, newest first, and where the next page starts."""
+
+    rows: Sequence[StudyRow]
+    next: int | None
+
+
+class Kept(NamedTuple):
+    """What became of an upload: its study, and the job to be sent to the broker when there is a new one."""
+
+    study_id: str
+    created: bool
+    due: Due | None
+
+
+# What the store holds of an inference: everything but the embedding, which has its own column.
+StoredOutcome = Inference | Rejection | Failure
+_OUTCOME: TypeAdapter[StoredOutcome] = TypeAdapter(StoredOutcome)
+
+
+class Studies:
+    """The studies of one store, as the served model reads them."""
+
+    def __init__(self, store: Store, bundle: Bundle, redispatch_after: float) -> None:
+        self._store = store
+        self._bundle = bundle
+        self._redispatch_after = redispatch_after
+
+    def keep(self, upload: bytes, recording: Recording, quality: Quality) -> Kept:
+        """Keep an ECG durably and ask for its reading, in one transaction. The same ECG again is the same study."""
+        try:
+            return self._keep(upload, recording, quality)
+        except IntegrityError:  # another gateway accepted the same ECG at this moment: now it is known
+            return self._keep(upload, recording, quality)
+
+    def _keep(self, upload: bytes, recording: Recording, quality: Quality) -> Kept:
+        with self._store.writing() as connection:
+            accepted: Accepted = rows.accept(
+                connection,
+                upload=upload,
+                recording=recording,
+                quality=quality,
+                model_digest=self._bundle.digest,
+                redispatch_after=self._redispatch_after,
+            )
+        due = None
+        if accepted.job_id is not None:
+            due = Due(accepted.job_id, recording.digest, self._bundle.digest, recording.to_bytes())
+        return Kept(accepted.study_id, accepted.created, due)
+
+    def list(self, limit: int, before: int | None) -> StudyPage:
+        """Up to `limit` studies older than `before` (the `next` of the page above), newest first."""
+        with self._store.reading() as connection:
+            found = rows.page(connection, self._bundle.digest, limit + 1, before)
+        return StudyPage(
+            rows=[_study_row(row) for row in found[:limit]],
+            next=found[limit - 1].sequence if len(found) > limit else None,
+        )
+
+    def get(self, study_id: str) -> StudyRow | None:
+        """One study, or None."""
+        with self._store.reading() as connection:
+            row = rows.one(connection, self._bundle.digest, study_id)
+        return None if row is None else _study_row(row)
+
+    def report(self, study_id: str) -> Report | None:
+        """The report about one study, or None if there is no such study."""
+        with self._store.reading() as connection:
+            row = rows.one(connection, self._bundle.digest, study_id)
+        return None if row is None else self._report(row)
+
+    def recording(self, study_id: str) -> Recording | None:
+        """The recording of a study as it was decoded, or None."""
+        with self._store.reading() as connection:
+            stored = rows.recording(connection, study_id)
+        return None if stored is None else Recording.from_bytes(stored)
+
+    def embedding(self, study_id: str) -> NDArray[np.float32] | None:
+        """The embedding of a study, (size,), or None while there is none."""
+        with self._store.reading() as connection:
+            stored = rows.embedding(connection, self._bundle.digest, study_id)
+        return None if stored is None else np.frombuffer(stored, "<f4")
+
+    def _report(self, row: Row[tuple[object, ...]]) -> Report:
+        quality = QualityReport.model_validate(row.quality)
+        notices = self._bundle.manifest.notices
+        outcome = _outcome(row)
+        if outcome is None:
+            return Report(id=row.id, status="queued", quality=quality, notices=notices)
+        if isinstance(outcome, Inference):
+            return Report(
+                id=row.id,
+                status="done",
+                model=outcome.model,
+                estimates=outcome.estimates,
+                abstained=outcome.abstained,
+                quality=quality,
+                ood=outcome.ood,
+                heart_rate=outcome.heart_rate,
+                notices=outcome.notices,
+            )
+        status: Status = "rejected" if isinstance(outcome, Rejection) else "failed"
+        return Report(
+            id=row.id, status=status, model=outcome.model, quality=quality, reason=outcome.detail, notices=notices
+        )
+
+
+def _outcome(row: Row[tuple[object, ...]]) -> StoredOutcome | None:
+    if row.outcome is None:
+        return None
+    stored = row.outcome
+    return _OUTCOME.validate_python({**stored, "embedding": []} if stored["kind"] == "inference" else stored)
+
+
+def _study_row(row: Row[tuple[object, ...]]) -> StudyRow:
+    outcome = _outcome(row)
+    estimates = outcome.estimates if isinstance(outcome, Inference) else []
+    return StudyRow(
+        id=row.id,
+        received_at=row.received_at,
+        acquired_at=datetime.fromisoformat(row.acquired_at) if row.acquired_at else None,
+        patient_id=row.patient_id,
+        age=row.age,
+        sex=row.sex,
+        device=row.device,
+        source_format=row.source_format,
+        status=row.status or "queued",
+        sampling_rate=row.sampling_rate,
+        duration=row.duration,
+        headline={e.symbol: e for e in estimates if e.symbol in HEADLINE},
+        warnings=sum(finding["severity"] != "info" for finding in row.quality["findings"]),
+    )
+
+
+def studies(request: Request) -> Studies:
+    """The studies of the running gateway (a FastAPI dependency)."""
+    found: Studies = request.app.state.gateway.studies
+    return found
