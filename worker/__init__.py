@@ -1,0 +1,1 @@
+"""The worker: Celery tasks around one ONNX Runtime session; it holds broker credentials and nothing else."""

@@ -1,0 +1,69 @@
+"""Start a worker: verify the bundle, then run Celery; with --check, load the model, replay its examples and leave."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+from models.runtime import Model
+
+from models.bundle import Bundle, BundleError, choose
+from worker.settings import Settings
+from worker.tasks import create_worker
+
+
+def run(
+    check: Annotated[
+        bool, typer.Option("--check", help="Load the model, replay its golden examples, print the verdict, leave.")
+    ] = False,
+) -> None:
+    """Run a worker on the broker and model named by the environment.
+
+    ECG2CMR_BROKER_URL     redis://host:6379/0
+    ECG2CMR_BUNDLE         folder of a model bundle (default: the newest under models/artifacts)
+    ECG2CMR_PROVIDER       cpu or cuda (needs onnxruntime-gpu)
+    ECG2CMR_POOL           solo (one process, one device) or prefork with ECG2CMR_PROCESSES processes
+    ECG2CMR_THREADS        CPU threads of one inference
+    """
+    settings = Settings()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        bundle = choose(settings.bundle, settings.artifacts)
+        if check:
+            _check(bundle, settings)
+            return
+    except BundleError as error:
+        typer.echo(f"The model cannot be served: {error}", err=True)
+        raise typer.Exit(1) from error
+    # A pool process that cannot load its model would be started again for ever, so it is tried once beforehand, in a
+    # process of its own: this one must stay free of native threads until it has forked.
+    if settings.pool == "prefork":
+        tried = subprocess.run([sys.executable, "-m", "worker", "--check"], check=False)
+        if tried.returncode:
+            raise typer.Exit(tried.returncode)
+    create_worker(settings, bundle).worker_main(
+        [
+            "worker",
+            f"--pool={settings.pool}",
+            f"--concurrency={settings.processes}",
+            f"--loglevel={settings.log_level}",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+        ]
+    )
+
+
+def _check(bundle: Bundle, settings: Settings) -> None:
+    Model.load(bundle, provider=settings.provider, threads=settings.threads)
+    typer.echo(
+        f"{bundle.manifest.name} {bundle.manifest.version} ({bundle.digest[:12]}) reproduces its golden examples"
+    )
+
+
+def main() -> None:
+    """Entry point of `python -m worker`."""
+    typer.run(run)
