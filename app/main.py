@@ -9,17 +9,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
-from fastapi.templating import Jinja2Templates
 
 from app import ecgs, operations, problems, registry
 from app.auth import LoginNeeded
-from app.dashboard import views
+from app.dashboard import pages, views
 from app.jobs import Dispatcher, Recorder, Waiters
 from app.metrics import Metrics
 from app.settings import Settings
@@ -28,8 +26,6 @@ from app.studies import Studies
 from models.bundle import Bundle, choose
 
 log = logging.getLogger("ecg2cmr")
-
-DASHBOARD = Path(__file__).with_name("dashboard")
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -60,7 +56,6 @@ class Gateway:
     waiters: Waiters
     dispatcher: Dispatcher
     recorder: Recorder
-    templates: Jinja2Templates
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -89,7 +84,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     app.add_exception_handler(LoginNeeded, _to_login)
     app.middleware("http")(_observe)
-    app.mount("/static", StaticFiles(directory=DASHBOARD / "static"), name="static")
+    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     for router in (ecgs.router, registry.router, operations.router, views.router):
         app.include_router(router)
     return app
@@ -113,7 +108,6 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
         waiters=waiters,
         dispatcher=Dispatcher(store, broker_url, metrics, settings.redispatch_after),
         recorder=Recorder(store, broker_url, metrics, waiters),
-        templates=Jinja2Templates(directory=DASHBOARD / "templates"),
     )
 
 
@@ -155,8 +149,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _to_login(request: Request, _error: Exception) -> Response:
-    if request.headers.get("hx-request"):  # a fragment cannot show the login page: htmx follows this header instead
-        return Response(status_code=401, headers={"HX-Redirect": "/login"})
     return RedirectResponse(f"/login?next={quote(request.url.path)}", status_code=303)
 
 

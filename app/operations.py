@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
+from app.dashboard.pages import render
 from app.problems import NotFound, causes
 from app.store import StoreUnavailable
 
@@ -71,7 +72,6 @@ def problem_type(request: Request, code: str) -> Response:
     cause = causes().get(code)
     if cause is None:
         raise NotFound(f"there is no problem type {code[:64]!r}")
-    gateway: Gateway = request.app.state.gateway
     if "text/html" in request.headers.get("accept", ""):
-        return gateway.templates.TemplateResponse(request, "problem_type.html", {"cause": cause})
+        return render(request, "problem_type.html", cause=cause)
     return JSONResponse(asdict(cause))

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from app.dashboard.pages import render
 from app.store import StoreUnavailable
 from models.ecg import EcgError, UnsupportedFormat
 
@@ -153,49 +154,50 @@ def causes() -> dict[str, Cause]:
     return found
 
 
-def problem_response(
-    code: str, status: int, title: str, detail: str, advice: str, headers: dict[str, str] | None = None
-) -> Response:
-    """A problem document (RFC 9457); `type` is a path of this service where the cause is explained."""
-    body = {"type": f"/problems/{code}", "title": title, "status": int(status), "detail": detail, "advice": advice}
-    return JSONResponse(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)
+def _respond(request: Request, error: EcgError | Problem) -> Response:
+    """The problem document (RFC 9457); a browser that asked for a page gets the same words as a page.
 
-
-def _of(problem: Problem) -> Response:
-    return problem_response(
-        problem.code, problem.status, problem.title, problem.detail, problem.advice, problem.headers
-    )
+    `type` is a path of this service, where the cause is explained.
+    """
+    status = int(error.status if isinstance(error, Problem) else status_of(error))
+    headers = error.headers if isinstance(error, Problem) else {}
+    told = {"title": error.title, "status": status, "detail": error.detail, "advice": error.advice}
+    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        page = render(request, "problem.html", status, title=error.title, detail=error.detail, advice=error.advice)
+        page.headers.update(headers)
+        return page
+    return JSONResponse({"type": f"/problems/{error.code}", **told}, status, headers, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
     """Answer every foreseen error with its problem."""
 
     @app.exception_handler(EcgError)
-    def ecg_error(_request: Request, error: EcgError) -> Response:
-        return problem_response(error.code, status_of(error), error.title, error.detail, error.advice)
+    def ecg_error(request: Request, error: EcgError) -> Response:
+        return _respond(request, error)
 
     @app.exception_handler(Problem)
-    def problem(_request: Request, error: Problem) -> Response:
-        return _of(error)
+    def problem(request: Request, error: Problem) -> Response:
+        return _respond(request, error)
 
     @app.exception_handler(StoreUnavailable)
-    def store_unavailable(_request: Request, _error: StoreUnavailable) -> Response:
-        return _of(Unavailable("the database cannot be reached or is busy"))
+    def store_unavailable(request: Request, _error: StoreUnavailable) -> Response:
+        return _respond(request, Unavailable("the database cannot be reached or is busy"))
 
     @app.exception_handler(RequestValidationError)
-    def invalid(_request: Request, error: RequestValidationError) -> Response:
+    def invalid(request: Request, error: RequestValidationError) -> Response:
         told = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
-        return _of(InvalidRequest(told))
+        return _respond(request, InvalidRequest(told))
 
     @app.exception_handler(StarletteHTTPException)
     def http_error(request: Request, error: StarletteHTTPException) -> Response:
         if error.status_code == HTTPStatus.NOT_FOUND:
-            return _of(NotFound(f"nothing is at {request.url.path}"))
+            return _respond(request, NotFound(f"nothing is at {request.url.path}"))
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            return _of(MethodNotAllowed(f"{request.method} is not possible at {request.url.path}"))
-        return _of(InvalidRequest(str(error.detail)))
+            return _respond(request, MethodNotAllowed(f"{request.method} is not possible at {request.url.path}"))
+        return _respond(request, InvalidRequest(str(error.detail)))
 
     @app.exception_handler(Exception)
-    def unforeseen(_request: Request, _error: Exception) -> Response:
+    def unforeseen(request: Request, _error: Exception) -> Response:
         # The traceback goes to the log (Starlette re-raises it there); the sender learns nothing of our inside.
-        return _of(Problem("an unforeseen error happened"))
+        return _respond(request, Problem("an unforeseen error happened"))

@@ -1,0 +1,102 @@
+"""Dockerfile and docker-compose.yml say what the code understands."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from app.cli import cli
+from app.settings import Settings as GatewaySettings
+from worker.settings import Settings as WorkerSettings
+
+KNOWN = {f"ECG2CMR_{name.upper()}" for settings in (GatewaySettings, WorkerSettings) for name in settings.model_fields}
+
+
+@pytest.fixture(scope="module")
+def dockerfile() -> str:
+    return (Path(__file__).parents[2] / "Dockerfile").read_text()
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    compose = yaml.safe_load((Path(__file__).parents[2] / "docker-compose.yml").read_text())
+    services: dict[str, Any] = compose["services"]
+    return services
+
+
+def stages(dockerfile: str) -> dict[str, str]:
+    parts = re.split(r"^FROM \S+ AS (\S+)$", dockerfile, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def runs_here(command: list[str]) -> bool:
+    if command[0] == "ecg2cmr":
+        return CliRunner().invoke(cli, [*command[1:], "--help"]).exit_code == 0
+    return command[:2] == ["python", "-m"] and importlib.util.find_spec(f"{command[2]}.__main__") is not None
+
+
+def test_every_variable_that_is_set_exists_in_the_settings(dockerfile: str, services: dict[str, Any]) -> None:
+    composed = {name for service in services.values() for name in service.get("environment", {}) if "ECG2CMR" in name}
+    built = set(re.findall(r"\b(ECG2CMR_[A-Z_]+)=", dockerfile))
+    assert composed
+    assert built
+    assert composed | built <= KNOWN
+
+
+def test_every_value_that_is_set_is_valid(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        environment = {k: v for k, v in service.get("environment", {}).items() if k.startswith("ECG2CMR_")}
+        values = {k.removeprefix("ECG2CMR_").lower(): v for k, v in environment.items() if "${" not in v}
+        (GatewaySettings if name == "gateway" else WorkerSettings)(**values)
+
+
+def test_every_command_that_is_run_exists(dockerfile: str, services: dict[str, Any]) -> None:
+    ours = [service["command"] for service in services.values() if "build" in service]
+    images = [re.findall(r'"([^"]+)"', line) for line in re.findall(r"^(?:CMD|ENTRYPOINT) (\[.*\])$", dockerfile, re.M)]
+    commands = ours + [command for command in images if command != ["--help"]]
+    assert len(commands) == 7
+    for command in commands:
+        assert runs_here(command), command
+
+
+def test_every_image_target_exists_and_none_runs_as_root(dockerfile: str, services: dict[str, Any]) -> None:
+    targets = stages(dockerfile)
+    assert set(targets) == {"base", "app", "worker", "worker-gpu", "training"}
+    for name in set(targets) - {"base"}:
+        assert "\nUSER ecg2cmr\n" in targets[name], f"{name} runs as root"
+    for name, service in services.items():
+        if "build" in service:
+            assert service["build"]["target"] in targets, name
+
+
+def test_every_extra_that_an_image_installs_exists(dockerfile: str) -> None:
+    extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    named = {extra for group in re.findall(r"'\.\[([^\]]+)\]'", dockerfile) for extra in group.split(",")}
+    assert named
+    assert named <= set(extras)
+    assert "onnxruntime-gpu" in extras["gpu"][0]
+    assert not any("onnxruntime" in requirement for requirement in extras["postgres"])
+
+
+def test_files_that_an_image_copies_exist(dockerfile: str) -> None:
+    root = Path(__file__).parents[2]
+    for line in re.findall(r"^COPY (.+) \S+$", dockerfile, re.M):
+        for source in line.split():
+            assert (root / source).exists(), source
+    for locked in re.findall(r"-c (\S+)", dockerfile):
+        assert (root / locked).is_file(), locked
+
+
+def test_the_broker_never_evicts_jobs(services: dict[str, Any]) -> None:
+    command = services["redis"]["command"]
+    assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
+    assert command[command.index("--appendonly") + 1] == "yes"

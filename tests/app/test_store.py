@@ -1,0 +1,240 @@
+"""What is accepted is kept whole, once, and asked for until it is answered."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select
+
+from app.store import Store, StoreUnavailable, keys, outbox, studies, tables
+from models.ecg import Quality, Recording
+from models.report import Answer, Failure, Inference, ModelIdentity, Ood, Rejection
+
+MODEL = ModelIdentity(name="toy", version="1.0.0", digest="d" * 64)
+OTHER = ModelIdentity(name="toy", version="1.0.1", digest="e" * 64)
+GOOD = Quality(usable=True, findings=())
+
+
+def accept(store: Store, recording: Recording, model: ModelIdentity = MODEL) -> studies.Accepted:
+    with store.writing() as connection:
+        return studies.accept(
+            connection,
+            upload=b"bytes",
+            recording=recording,
+            quality=GOOD,
+            model_digest=model.digest,
+            redispatch_after=60,
+        )
+
+
+def inference(model: ModelIdentity = MODEL) -> Inference:
+    return Inference(
+        model=model,
+        estimates=[],
+        abstained=[],
+        ood=Ood(score=1, flag=False),
+        heart_rate=60,
+        embedding=[1, 2],
+        notices=[],
+    )
+
+
+def answer(job_id: str | None, recording: Recording, outcome: Inference | Rejection | Failure) -> Answer:
+    assert job_id is not None
+    return Answer(job_id=job_id, ecg_digest=recording.digest, seconds=0.01, outcome=outcome)
+
+
+def record(store: Store, message: Answer) -> outbox.Recorded | None:
+    with store.writing() as connection:
+        return outbox.record(connection, message)
+
+
+def rows(store: Store) -> dict[str, int]:
+    with store.reading() as connection:
+        return {
+            table.name: connection.scalar(select(func.count()).select_from(table)) or 0
+            for table in (tables.studies, tables.blobs, tables.jobs, tables.outbox, tables.results)
+        }
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(store: Store) -> None:
+    with store.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+
+
+def test_an_accepted_ecg_is_one_study_one_job_and_one_outbox_row(store: Store, recording: Recording) -> None:
+    first = accept(store, recording)
+    assert first.created
+    assert first.job_id
+    again = accept(store, recording)
+    assert again == (first.study_id, False, None)
+    assert rows(store) == {"studies": 1, "blobs": 1, "jobs": 1, "outbox": 1, "results": 0}
+
+
+def test_a_failing_transaction_leaves_nothing_behind(store: Store, recording: Recording) -> None:
+    class Crash(Exception):
+        pass
+
+    def crash() -> None:
+        with store.writing() as connection:
+            studies.accept(
+                connection,
+                upload=b"",
+                recording=recording,
+                quality=GOOD,
+                model_digest=MODEL.digest,
+                redispatch_after=60,
+            )
+            raise Crash
+
+    with pytest.raises(Crash):
+        crash()
+    assert set(rows(store).values()) == {0}
+
+
+def test_the_stored_recording_is_the_accepted_one(store: Store, recording: Recording) -> None:
+    accepted = accept(store, recording)
+    with store.reading() as connection:
+        stored = studies.recording(connection, accepted.study_id)
+    assert stored is not None
+    read = Recording.from_bytes(stored)
+    assert read.digest == recording.digest
+    np.testing.assert_allclose(read.signal, recording.signal, atol=0.5e-5)
+
+
+def test_a_job_without_an_answer_becomes_due_again_later_and_later(store: Store, recording: Recording) -> None:
+    accepted = accept(store, recording)
+    pauses = []
+    for _ in range(3):
+        with store.writing() as connection:
+            assert not outbox.take_due(connection, redispatch_after=60), "not due yet"
+            outbox.make_due(connection)
+            due = outbox.take_due(connection, redispatch_after=60)
+            assert [(job.job_id, job.ecg_digest, job.model_digest) for job in due] == [
+                (accepted.job_id, recording.digest, MODEL.digest)
+            ]
+            row = connection.execute(select(tables.outbox)).one()
+            taken = connection.scalar(select(tables.jobs.c.created_at))
+            assert taken is not None
+            pauses.append(row.due_at - taken)
+    assert pauses[0] > timedelta(seconds=100)
+    assert pauses[1] / pauses[0] == pytest.approx(2, rel=0.05)
+    assert pauses[2] / pauses[1] == pytest.approx(2, rel=0.05)
+
+
+def test_a_doubled_answer_changes_nothing(store: Store, recording: Recording) -> None:
+    accepted = accept(store, recording)
+    message = answer(accepted.job_id, recording, inference())
+    recorded = record(store, message)
+    assert recorded is not None
+    assert (recorded.study_id, recorded.status) == (accepted.study_id, "done")
+    after = rows(store)
+    assert record(store, message) is None
+    assert rows(store) == after == {"studies": 1, "blobs": 1, "jobs": 1, "outbox": 0, "results": 1}
+    with store.reading() as connection:
+        embedding = studies.embedding(connection, MODEL.digest, accepted.study_id)
+    assert embedding is not None
+    assert np.frombuffer(embedding, "<f4").tolist() == [1, 2]
+
+
+def test_an_answer_of_another_model_or_ecg_or_job_is_not_recorded(store: Store, recording: Recording) -> None:
+    accepted = accept(store, recording)
+    for wrong in (
+        answer(accepted.job_id, recording, inference(OTHER)),
+        answer("0" * 32, recording, inference()),
+        answer(accepted.job_id, recording, inference()).model_copy(update={"ecg_digest": "f" * 64}),
+    ):
+        assert record(store, wrong) is None
+    assert rows(store)["results"] == 0
+    assert rows(store)["outbox"] == 1
+
+
+def test_a_failed_job_starts_anew_when_the_ecg_is_sent_again(store: Store, recording: Recording) -> None:
+    accepted = accept(store, recording)
+    failed = record(store, answer(accepted.job_id, recording, Failure(model=MODEL, detail="a bug")))
+    assert failed is not None
+    assert failed.status == "failed"
+    again = accept(store, recording)
+    assert again == (accepted.study_id, False, accepted.job_id)
+    done = record(store, answer(again.job_id, recording, inference()))
+    assert done is not None
+    assert done.status == "done"
+    assert rows(store) == {"studies": 1, "blobs": 1, "jobs": 1, "outbox": 0, "results": 1}
+
+
+def test_a_new_model_reads_a_known_ecg_and_both_results_stay(store: Store, recording: Recording) -> None:
+    record(store, answer(accept(store, recording).job_id, recording, inference()))
+    again = accept(store, recording, OTHER)
+    assert not again.created
+    record(store, answer(again.job_id, recording, inference(OTHER)))
+    assert rows(store) == {"studies": 1, "blobs": 1, "jobs": 2, "outbox": 0, "results": 2}
+
+
+@given(steps=st.lists(st.sampled_from(["accept", "lose", "answer", "double", "fail", "reject"]), max_size=25))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_happens_in_whatever_order_there_is_one_study_and_at_most_one_result(
+    tmp_path_factory: pytest.TempPathFactory, recording: Recording, steps: list[str]
+) -> None:
+    store = Store(f"sqlite:///{tmp_path_factory.mktemp('steps') / 'store.sqlite'}")
+    store.migrate()
+    job_id = accept(store, recording).job_id
+    outcomes = {
+        "answer": inference(),
+        "double": inference(),
+        "fail": Failure(model=MODEL, detail="x"),
+        "reject": Rejection(model=MODEL, code="x", detail="x"),
+    }
+    for step in steps:
+        if step == "accept":
+            accept(store, recording)
+        elif step == "lose":
+            with store.writing() as connection:
+                outbox.make_due(connection)
+                outbox.take_due(connection, 1)
+        else:
+            record(store, answer(job_id, recording, outcomes[step]))
+        counted = rows(store)
+        assert (counted["studies"], counted["jobs"]) == (1, 1)
+        assert counted["outbox"] + counted["results"] == 1, (
+            "unanswered and to be asked again, or answered: never neither"
+        )
+    store.close()
+
+
+def test_studies_are_listed_newest_first_in_pages(store: Store) -> None:
+    made = [
+        accept(store, Recording(signal=np.full((12, 10), float(i)), sampling_rate=500.0)).study_id for i in range(5)
+    ]
+    with store.reading() as connection:
+        first = studies.page(connection, MODEL.digest, 3, None)
+        second = studies.page(connection, MODEL.digest, 3, first[-1].sequence)
+    assert [row.id for row in first] + [row.id for row in second] == made[::-1]
+
+
+def test_a_key_is_kept_as_a_hash_and_can_be_revoked_and_expires(store: Store) -> None:
+    with store.writing() as connection:
+        key = keys.create(connection, name="cart", scopes=["ecgs:write"])
+        short = keys.create(connection, name="short", scopes=["ecgs:read"], lifetime=timedelta(seconds=-1))
+        found = keys.find(connection, key)
+        assert found is not None
+        assert (found.name, found.scopes) == ("cart", frozenset({"ecgs:write"}))
+        assert keys.find(connection, key + "x") is None
+        assert keys.find(connection, short) is None, "expired"
+        assert keys.revoke(connection, found.key_id)
+        assert not keys.revoke(connection, found.key_id)
+        assert keys.find(connection, key) is None
+        assert key not in str(connection.execute(select(tables.api_keys)).all())
+
+
+def test_a_store_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
+    folder = tmp_path / "a-folder.sqlite"
+    folder.mkdir()
+    with pytest.raises(StoreUnavailable):
+        Store(f"sqlite:///{folder}").migrate()
