@@ -86,7 +86,7 @@ def require(scope: Scope) -> Callable[[Request], Principal]:
     return dependency
 
 
-def reader(request: Request) -> Principal:
+def signed_in(request: Request) -> Principal:
     """A FastAPI dependency for pages: the session's principal, or the way to the login page."""
     try:
         return require("ecgs:read")(request)

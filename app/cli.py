@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -67,8 +68,10 @@ def serve(
     settings = _settings(port=port, host=host, data_dir=data_dir)
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # uvicorn shuts down in order and then raises the signal again: this ends us by way of the stack below.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack, contextlib.suppress(KeyboardInterrupt):
             if settings.broker_url is None:
                 settings = _embed(settings, stack)
             _run(settings)

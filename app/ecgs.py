@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from models.ecg.archive import pack
 from pydantic import BaseModel, Field
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -20,6 +19,7 @@ from app.auth import require
 from app.problems import BodyTooLarge, InvalidRequest, NoResult, NotFound
 from app.studies import Kept, Studies, studies
 from models.ecg import EcgError, Quality, Recording, Stated, assess, decode, refusal
+from models.ecg.archive import pack
 from models.report import ModelIdentity, Report
 
 if TYPE_CHECKING:

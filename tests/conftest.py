@@ -10,6 +10,13 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def missing(what: str) -> None:
+    """A machine without `what`: a failure in CI, a skip on somebody's laptop."""
+    if os.environ.get("ECG2CMR_CI"):
+        pytest.fail(f"CI needs {what}")
+    pytest.skip(f"{what} is not installed (scripts/test says how)")
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     return REPOSITORY

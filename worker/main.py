@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import warnings
 from typing import Annotated
 
 import typer
-from models.runtime import Model
 
 from models.bundle import Bundle, BundleError, choose
+from models.runtime import Model
 from worker.settings import Settings
 from worker.tasks import create_worker
 
@@ -44,8 +45,10 @@ def run(
         tried = subprocess.run([sys.executable, "-m", "worker", "--check"], check=False)
         if tried.returncode:
             raise typer.Exit(tried.returncode)
+    _quieten()
     create_worker(settings, bundle).worker_main(
         [
+            "--quiet",
             "worker",
             f"--pool={settings.pool}",
             f"--concurrency={settings.processes}",
@@ -55,6 +58,13 @@ def run(
             "--without-heartbeat",
         ]
     )
+
+
+def _quieten() -> None:
+    """Leave out what Celery says of every task, and its warning about root and pickle: none is accepted here."""
+    for chatty in ("celery.app.trace", "celery.worker.strategy"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
 
 
 def _check(bundle: Bundle, settings: Settings) -> None:

@@ -10,11 +10,11 @@ from celery import Celery, Task
 from celery.signals import worker_process_init
 from kombu import Queue
 from kombu.exceptions import OperationalError
-from models.runtime import Model
 
 from models.bundle import Bundle
 from models.ecg import Recording
 from models.report import ANSWER_QUEUE, INFER_TASK, Answer, Failure, Inference, Rejection, infer_queue
+from models.runtime import Model
 from worker.settings import Settings
 
 log = logging.getLogger("ecg2cmr.worker")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,8 +16,15 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from app.store import Store, StoreUnavailable, keys, outbox, studies, tables
+from app.studies import Studies
 from models.ecg import Quality, Recording
 from models.report import Answer, Failure, Inference, ModelIdentity, Ood, Rejection
+
+
+@dataclass(frozen=True)
+class SimpleBundle:
+    digest: str
+
 
 MODEL = ModelIdentity(name="toy", version="1.0.0", digest="d" * 64)
 OTHER = ModelIdentity(name="toy", version="1.0.1", digest="e" * 64)
@@ -206,6 +215,17 @@ def test_whatever_happens_in_whatever_order_there_is_one_study_and_at_most_one_r
             "unanswered and to be asked again, or answered: never neither"
         )
     store.close()
+
+
+def test_of_many_gateways_that_accept_one_ecg_at_once_one_makes_the_study(store: Store, recording: Recording) -> None:
+    bundle = SimpleBundle(digest=MODEL.digest)
+    gateways = [Studies(store, bundle, 60) for _ in range(8)]  # type: ignore[arg-type]  # only the digest is used here
+    with ThreadPoolExecutor(8) as pool:
+        kept = list(pool.map(lambda gateway: gateway.keep(b"bytes", recording, GOOD), gateways))
+    assert len({k.study_id for k in kept}) == 1
+    assert sum(k.created for k in kept) == 1
+    assert sum(k.due is not None for k in kept) == 1, "one job is sent, by one of them"
+    assert rows(store) == {"studies": 1, "blobs": 1, "jobs": 1, "outbox": 1, "results": 0}
 
 
 def test_studies_are_listed_newest_first_in_pages(store: Store) -> None:

@@ -20,14 +20,9 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from pydicom.data import get_testdata_file
 
+from tests.conftest import missing
+
 START_SECONDS = 60.0
-
-
-def missing(what: str) -> None:
-    """A machine without `what`: a failure in CI, a skip on somebody's laptop."""
-    if os.environ.get("ECG2CMR_CI"):
-        pytest.fail(f"CI needs {what}")
-    pytest.skip(f"{what} is not installed (scripts/test says how)")
 
 
 def free_port() -> int:
