@@ -309,16 +309,19 @@ def waveform(
     if recording is None:
         raise _unknown(study_id)
     preprocessing = gateway.bundle.preprocessing
-    signal, rate = recording.signal.round(5), recording.sampling_rate
+    signal, rate, duration = recording.signal.round(5), recording.sampling_rate, recording.duration
+    filters = studies.filters(study_id)
     if kind == "preprocessed":
         signal, rate = preprocessing(recording).astype(float).round(5), preprocessing.sampling_rate
+        duration = min(duration, preprocessing.duration)  # what follows in the tensor is padding, not signal
+        filters = {"high_pass": preprocessing.high_pass, "low_pass": preprocessing.low_pass, "notch": None}
     document = {
         "id": study_id,
         "kind": kind,
         "unit": "mV",
         "sampling_rate": rate,
-        "duration": signal.shape[1] / rate,
-        "filters": asdict(preprocessing) if kind == "preprocessed" else None,
+        "duration": duration,
+        "filters": filters,
         "leads": dict(zip(recording.leads, signal, strict=True)),
     }
     body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)

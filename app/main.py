@@ -34,7 +34,7 @@ CONTENT_SECURITY_POLICY = (
 SECURITY_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
@@ -162,6 +162,6 @@ async def _observe(request: Request, call_next: Callable[[Request], Awaitable[Re
     gateway.metrics.request_seconds.labels(route, request.method).observe(time.perf_counter() - started)
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
-    if not request.url.path.startswith("/static/"):
-        response.headers.setdefault("Cache-Control", "no-store")
+    static = request.url.path.startswith("/static/")  # no patient data; its file names carry no version
+    response.headers.setdefault("Cache-Control", "no-cache" if static else "no-store")
     return response

@@ -123,6 +123,12 @@ class Studies:
             stored = rows.recording(connection, study_id)
         return None if stored is None else Recording.from_bytes(stored)
 
+    def filters(self, study_id: str) -> dict[str, float | None] | None:
+        """The filters that the device says it applied before storing, in hertz, or None if there is no such study."""
+        with self._store.reading() as connection:
+            row = rows.one(connection, self._bundle.digest, study_id)
+        return None if row is None else dict(row.filters)
+
     def embedding(self, study_id: str) -> NDArray[np.float32] | None:
         """The embedding of a study, (size,), or None while there is none."""
         with self._store.reading() as connection:

@@ -187,11 +187,11 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @contextlib.contextmanager
-def worker(broker_url: str) -> Iterator[None]:
+def worker(broker_url: str, **environment: str) -> Iterator[None]:
     """A worker process on a broker of one's own, as on another machine."""
     process = subprocess.Popen(
         [sys.executable, "-m", "worker"],
-        env={**os.environ, "ECG2CMR_BROKER_URL": broker_url, "ECG2CMR_LOG_LEVEL": "WARNING"},
+        env={**os.environ, "ECG2CMR_BROKER_URL": broker_url, "ECG2CMR_LOG_LEVEL": "WARNING", **environment},
     )
     try:
         yield

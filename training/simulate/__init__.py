@@ -1,0 +1,6 @@
+"""Simulated hearts: paired ECG and cardiac MRI from one parametric heart, through physics, with known truth."""
+
+from training.simulate.participant import Participant
+from training.simulate.simulate import simulate
+
+__all__ = ["Participant", "simulate"]
