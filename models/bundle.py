@@ -107,6 +107,26 @@ class Performance(_Part):
     limits_of_agreement: tuple[float, float]
 
 
+class Discrimination(_Part):
+    """How well the test split's estimates rank a condition, e.g. "LVEF <= 40"; area under the ROC curve."""
+
+    group: str
+    condition: str
+    n: int
+    positives: int
+    auroc: float
+
+
+class Retrieval(_Part):
+    """How often a heart's own partner is among the first k of the test split, by k: `query` looks among `gallery`."""
+
+    query: str
+    gallery: str
+    n: int
+    recall: dict[str, float]
+    chance: dict[str, float]
+
+
 class Manifest(_Part):
     """Everything about a model that is not its weights. Unknown keys are refused."""
 
@@ -127,6 +147,8 @@ class Manifest(_Part):
     ood: OutOfDistribution
     training: dict[str, JsonValue]
     performance: list[Performance]
+    discrimination: list[Discrimination] = []
+    retrieval: list[Retrieval] = []
     files: dict[str, str] = Field(description="file name -> SHA-256, of every file but the manifest")
 
 
@@ -204,6 +226,19 @@ class Bundle:
         _verify_files(path, manifest)
         _verify_consistency(path, manifest)
         return cls(path, manifest, hashlib.sha256(raw).hexdigest())
+
+    def read(self, name: str) -> bytes:
+        """One file of the bundle, verified again: what is used is what was checked.
+
+        Raises
+        ------
+        BundleError
+            If the file has changed since the bundle was opened.
+        """
+        data = (self.path / name).read_bytes()
+        if hashlib.sha256(data).hexdigest() != self.manifest.files[name]:
+            raise BundleError(f"{self.path / name} has changed since the bundle was opened")
+        return data
 
     @property
     def identity(self) -> ModelIdentity:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from models.bundle import Bundle, BundleError, choose
-from models.runtime import Model
+from models.runtime import Model, ProviderError
 from worker.settings import Settings
 from worker.tasks import create_worker
 
@@ -32,19 +32,27 @@ def run(
     settings = Settings()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        bundle = choose(settings.bundle, settings.artifacts)
         if check:
-            _check(bundle, settings)
-            return
-    except BundleError as error:
+            _check(choose(settings.bundle, settings.artifacts), settings)
+        else:
+            work(settings)
+    except (BundleError, ProviderError) as error:
         typer.echo(f"The model cannot be served: {error}", err=True)
         raise typer.Exit(1) from error
-    # A pool process that cannot load its model would be started again for ever, so it is tried once beforehand, in a
-    # process of its own: this one must stay free of native threads until it has forked.
+
+
+def work(settings: Settings | None = None) -> None:
+    """Verify the bundle and run Celery until told to stop.
+
+    Raises
+    ------
+    BundleError, ProviderError
+        If the model cannot be served.
+    """
+    settings = settings or Settings()
+    bundle = choose(settings.bundle, settings.artifacts)
     if settings.pool == "prefork":
-        tried = subprocess.run([sys.executable, "-m", "worker", "--check"], check=False)
-        if tried.returncode:
-            raise typer.Exit(tried.returncode)
+        _try_beforehand()
     _quieten()
     create_worker(settings, bundle).worker_main(
         [
@@ -58,6 +66,16 @@ def run(
             "--without-heartbeat",
         ]
     )
+
+
+def _try_beforehand() -> None:
+    """Load the model once in a process of its own: one that must stay free of native threads until it forks.
+
+    A pool process that cannot load its model would be started again for ever.
+    """
+    tried = subprocess.run([sys.executable, "-m", "worker", "--check"], check=False)
+    if tried.returncode:
+        raise SystemExit(tried.returncode)
 
 
 def _quieten() -> None:

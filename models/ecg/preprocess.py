@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from models.ecg.recording import LEADS, Recording
+
+_FINEST_RATIO = 10_000
+"""Largest term of a resampling ratio: 10 s of any rate then drift by less than a sample (499.9 Hz is 4999 : 5000)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,19 +66,26 @@ class Preprocessing:
         (12, samples) float32
             Millivolts at `sampling_rate`, leads in the order of `LEADS`.
         """
-        signal = self._resample(recording)
-        filtered = sosfiltfilt(self._band_pass, signal, axis=1, padlen=min(signal.shape[1] - 1, round(self.sampling_rate)))
+        signal = self._resample(self._beginning(recording), recording.sampling_rate)
+        filtered = sosfiltfilt(
+            self._band_pass, signal, axis=1, padlen=min(signal.shape[1] - 1, round(self.sampling_rate))
+        )
         tensor = np.zeros((len(LEADS), self.samples), np.float32)
         kept = filtered[:, : self.samples]
         tensor[:, : kept.shape[1]] = kept
         return tensor
 
-    def _resample(self, recording: Recording) -> NDArray[np.float64]:
-        """The recording at our rate; the ends are extended by their own level so that no edge rings."""
-        if recording.sampling_rate == self.sampling_rate:
-            return recording.signal
-        ratio = Fraction(self.sampling_rate / recording.sampling_rate).limit_denominator(1000)
+    def _beginning(self, recording: Recording) -> NDArray[np.float64]:
+        """As much as the window can feel: two periods of the high-pass later its filter has forgotten (e⁻⁶)."""
+        seconds = self.duration + 2 / self.high_pass
+        return recording.signal[:, : math.ceil(seconds * recording.sampling_rate)]
+
+    def _resample(self, signal: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
+        """A signal of some rate at ours; its ends are extended along their own line so that no edge rings."""
+        if rate == self.sampling_rate:
+            return signal
+        ratio = Fraction(self.sampling_rate / rate).limit_denominator(_FINEST_RATIO)
         resampled: NDArray[np.float64] = resample_poly(
-            recording.signal, ratio.numerator, ratio.denominator, axis=1, padtype="line"
+            signal, ratio.numerator, ratio.denominator, axis=1, padtype="line"
         )
         return resampled

@@ -1,1 +1,1 @@
-"""TODO"""
+"""One format a file, each with ``matches(data) -> bool`` and ``read(data, stated) -> Recording``."""

@@ -1,0 +1,99 @@
+"""Beats: where the heart beats, and how fast, from the energy of the QRS complex in all leads together.
+
+The chain of band-pass, slope, square and moving window is that of Pan and Tompkins (IEEE Trans Biomed Eng
+1985;32:230); here the squared slopes of all twelve leads are added before the window, so that a beat that is small in
+one lead is found by the others, and the threshold follows the record's own peaks instead of a running state.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
+from scipy.signal import butter, find_peaks, sosfiltfilt
+
+from models.ecg.recording import Recording
+
+Samples = NDArray[np.int64]
+
+_BAND = (5.0, 20.0)  # hertz; the QRS complex has its energy here, P and T waves below (Pan and Tompkins 1985)
+_LOWEST_RATE = 2.2 * _BAND[1]  # hertz; below it the band cannot be represented
+_WINDOW = 0.15  # seconds; the moving window of Pan and Tompkins, about the widest QRS complex
+_REFRACTORY = 0.20  # seconds; no ventricle beats again sooner (Pan and Tompkins 1985)
+_T_WAVE = 0.36  # seconds; a peak nearer than this and half as high is a T wave (Pan and Tompkins 1985)
+_THRESHOLD = 0.3  # of the way from the median energy to that of a typical beat
+_SLOWEST_BEAT = 2.0  # seconds that are sure to hold a beat, from which a typical one is learnt
+
+
+def r_peaks(recording: Recording) -> Samples:
+    """Samples at which a QRS complex has its centre, in ascending order.
+
+    On the manual QRS marks of 100 LUDB records (908 beats, window ±75 ms) sensitivity and positive predictive value
+    are those asserted in ``tests/models/test_beats.py``.
+    """
+    return beats_of(qrs_energy(recording), recording.sampling_rate)
+
+
+def heart_rate(recording: Recording) -> float | None:
+    """Beats per minute from the median interval between beats; None if fewer than three beats are found."""
+    peaks = r_peaks(recording)
+    if len(peaks) < 3:
+        return None
+    return float(60 * recording.sampling_rate / np.median(np.diff(peaks)))
+
+
+@lru_cache(maxsize=16)  # the design takes longer than the filter
+def _qrs_band(rate: float) -> NDArray[np.float64]:
+    sections: NDArray[np.float64] = butter(1, _BAND, "bandpass", fs=rate, output="sos")
+    return sections
+
+
+def qrs_energy(recording: Recording) -> NDArray[np.float64]:
+    """Root of the mean squared slope in the band of the QRS complex, over all leads and a moving window.
+
+    Returns
+    -------
+    (samples,) float64
+        Millivolts per sample; zero at sampling rates that cannot hold the band.
+    """
+    rate = recording.sampling_rate
+    if rate <= _LOWEST_RATE:
+        return np.zeros(recording.signal.shape[1])
+    padding = min(round(rate), recording.signal.shape[1] - 1)
+    filtered = sosfiltfilt(_qrs_band(rate), recording.signal, axis=1, padlen=padding)
+    slope = np.diff(filtered, axis=1, append=filtered[:, -1:])
+    energy = uniform_filter1d(np.einsum("ls,ls->s", slope, slope), max(round(_WINDOW * rate), 1))
+    root: NDArray[np.float64] = np.sqrt(np.maximum(energy, 0))  # the running sum may end a rounding error below zero
+    return root
+
+
+def beats_of(energy: NDArray[np.float64], rate: float) -> Samples:
+    """Peaks of the energy above the threshold, without the T waves between them."""
+    peaks, _ = find_peaks(energy, distance=max(round(_REFRACTORY * rate), 1))
+    floor = float(np.median(energy))
+    threshold = floor + _THRESHOLD * (_typical_peak(energy, rate) - floor)
+    kept: list[int] = []
+    for peak in peaks[energy[peaks] > threshold]:
+        near = bool(kept) and peak - kept[-1] < _T_WAVE * rate
+        if near and energy[peak] < energy[kept[-1]] / 2:
+            continue
+        if near and energy[kept[-1]] < energy[peak] / 2:
+            kept[-1] = int(peak)
+        else:
+            kept.append(int(peak))
+    return np.array(kept, dtype=np.int64)
+
+
+def beat_contrast(energy: NDArray[np.float64], rate: float) -> float:
+    """Energy of a typical beat over the median energy; 0 where nothing moves. Noise comes out between 1 and 2."""
+    floor = float(np.median(energy))
+    return _typical_peak(energy, rate) / floor if floor > 0 else 0.0
+
+
+def _typical_peak(energy: NDArray[np.float64], rate: float) -> float:
+    """Energy of a typical beat: the median of the highest values of successive stretches that each hold one."""
+    stretch = min(round(_SLOWEST_BEAT * rate), len(energy))
+    whole = len(energy) // stretch * stretch
+    return float(np.median(energy[:whole].reshape(-1, stretch).max(axis=1)))

@@ -1,0 +1,75 @@
+"""Decode: bytes of an ECG file to a recording, by one ordered list of formats, asked by content and never by name."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from models.ecg import archive
+from models.ecg.errors import DecodeError, EmptyFile, UnsafeFile, UnsupportedFormat
+from models.ecg.formats import csv_table, dicom, foreign, json_document, wfdb_record
+from models.ecg.recording import Recording
+from models.ecg.stated import Stated
+
+__all__ = ["FORMATS", "MAX_BYTES", "Stated", "decode"]
+
+MAX_BYTES = 64 * 2**20
+"""The largest real 10 s file met, uncompressed XML, has half a megabyte; a 24 h Holter is no resting ECG."""
+
+
+class Format(Protocol):
+    """What a module of `models.ecg.formats` offers."""
+
+    def matches(self, data: bytes) -> bool:
+        """Whether the bytes are of this format."""
+
+    def read(self, data: bytes, stated: Stated) -> Recording:
+        """The recording; an `EcgError` if there is none to be had."""
+
+
+# From the surest mark to the weakest: DICOM and the magic numbers first, any table of numbers last.
+FORMATS: tuple[Format, ...] = (dicom, foreign, json_document, wfdb_record, csv_table)
+
+
+def decode(data: bytes, stated: Stated | None = None) -> Recording:
+    """Read one ECG.
+
+    Parameters
+    ----------
+    data : bytes
+        The file: DICOM, WFDB (a zip of header and signal), CSV, JSON, or a zip with one of them.
+    stated : Stated, optional
+        What the sender says beside the file.
+
+    Raises
+    ------
+    EcgError
+        And nothing else, whatever the bytes.
+    """
+    stated = stated or Stated()
+    if not data:
+        raise EmptyFile("there are no bytes")
+    if len(data) > MAX_BYTES:
+        raise UnsafeFile(f"{len(data) >> 20} MB is more than any resting ECG has ({MAX_BYTES >> 20} MB)")
+    if archive.matches(data):
+        return _decode_members(archive.unpack(data), stated)
+    found = _format_of(data)
+    if found is None:
+        raise UnsupportedFormat("these bytes are none of DICOM, WFDB, CSV and JSON: export the ECG as one of them")
+    return found.read(data, stated)
+
+
+def _format_of(data: bytes) -> Format | None:
+    return next((candidate for candidate in FORMATS if candidate.matches(data)), None)
+
+
+def _decode_members(files: dict[str, bytes], stated: Stated) -> Recording:
+    """The one record, or else the one readable file, of an archive."""
+    if any(wfdb_record.matches(content) for content in files.values()):
+        return wfdb_record.read_files(files, stated)
+    formats = {name: found for name, content in files.items() if (found := _format_of(content))}
+    if not formats:
+        raise UnsupportedFormat(f"the zip holds no ECG that is read here, only {', '.join(files)[:200] or 'nothing'}")
+    if len(formats) > 1:
+        raise DecodeError(f"the zip holds several files, send one ECG at a time: {', '.join(formats)[:200]}")
+    ((name, found),) = formats.items()
+    return found.read(files[name], stated)

@@ -1,0 +1,96 @@
+"""Foreign: formats that are recognised, so that the sender hears what to send instead, but not read here."""
+
+from __future__ import annotations
+
+import re
+from typing import NoReturn
+
+from models.ecg.errors import UnsupportedFormat
+from models.ecg.stated import Stated
+
+_TABLE = "send its numbers as CSV or JSON with lead names, unit and sampling rate"
+_DEVICE = "export the ECG as DICOM or WFDB"
+_PICTURE = "pictures are not digitised: export the signal itself as DICOM or WFDB"
+
+# (offset, bytes there, name, what to send instead): the published signature of each format.
+_SIGNATURES = (
+    (0, b"%PDF-", "a PDF document", _PICTURE),
+    (0, b"\x89PNG\r\n\x1a\n", "a PNG picture", _PICTURE),
+    (0, b"\xff\xd8\xff", "a JPEG picture", _PICTURE),
+    (0, b"GIF8", "a GIF picture", _PICTURE),
+    (0, b"BM", "a BMP picture", _PICTURE),
+    (0, b"II*\0", "a TIFF picture", _PICTURE),
+    (0, b"MM\0*", "a TIFF picture", _PICTURE),
+    (0, b"\x93NUMPY", "a NumPy array", _TABLE),
+    (0, b"PAR1", "a Parquet table", _TABLE),
+    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", _TABLE),
+    (0, b"MATLAB 5.0 MAT-file", "a MATLAB file", _TABLE),
+    (0, b"\x80\x04\x95", "a Python pickle", _TABLE),
+    (0, b"0       ", "an EDF file", _DEVICE),
+    (0, b"\xffBIOSEMI", "a BDF file", _DEVICE),
+    (0, b"ISHNE1.0", "an ISHNE Holter file", _DEVICE),
+    (0, b"\x40\x20MFR ", "an MFER file", _DEVICE),
+    (16, b"SCPECG", "an SCP-ECG file", _DEVICE),
+    (0, b"\x1f\x8b", "a gzip archive", "send the file itself, or a zip"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "send the file itself, or a zip"),
+    (0, b"Rar!", "a RAR archive", "send the file itself, or a zip"),
+)
+_XML_ROOTS = {
+    "restingecg": "a GE MUSE XML file",
+    "restingecgdata": "a Philips XML file",
+    "annotatedecg": "an HL7 annotated ECG",
+    "cardiologyxml": "a GE CardioSoft XML file",
+    "sapphire": "a GE Sapphire XML file",
+    "ecg": "a Mortara ELI XML file",
+    "examdescript": "a Schiller SEMA XML file",
+    "observation": "a FHIR resource in XML",
+    "svg": "an SVG picture",
+}
+_MARKUP = re.compile(r"<!--.*?(?:-->|$)|<[?!][^>]*>?|[^<]+", re.DOTALL)
+_ROOT = re.compile(r"<(?:[\w.-]+:)?([A-Za-z_][\w.-]*)")
+_ENCODINGS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"<\0", "utf-16-le"), (b"\0<", "utf-16-be"))
+
+
+def matches(data: bytes) -> bool:
+    """Whether this is one of the formats that are only recognised."""
+    return _recognise(data) is not None
+
+
+def read(data: bytes, stated: Stated) -> NoReturn:
+    """Say what this is and what to send instead.
+
+    Raises
+    ------
+    UnsupportedFormat
+        Always.
+    """
+    name, instead = _recognise(data) or ("unknown", _DEVICE)
+    raise UnsupportedFormat(f"this is {name}, which is not read here: {instead}")
+
+
+def _recognise(data: bytes) -> tuple[str, str] | None:
+    for offset, signature, name, instead in _SIGNATURES:
+        if data.startswith(signature, offset):
+            return name, instead
+    return _recognise_markup(data[:65536])
+
+
+def _recognise_markup(start: bytes) -> tuple[str, str] | None:
+    """XML or HTML, by its root element."""
+    encoding = next((name for mark, name in _ENCODINGS if start.startswith(mark)), "utf-8-sig")
+    text = start.decode(encoding, errors="replace").lstrip("\ufeff \t\r\n")
+    if not text.startswith("<"):
+        return None
+    if re.match(r"<(?:!doctype\s+html|html)\b", text, re.IGNORECASE):
+        return "an HTML page, perhaps of a login", _DEVICE
+    root = _root_of(text)
+    return _XML_ROOTS.get(root.lower(), f"an XML file with root element {root[:40] or 'unknown'!r}"), _DEVICE
+
+
+def _root_of(text: str) -> str:
+    """Name of the first element, behind declarations, comments and their like; "" if there is none."""
+    position = 0
+    while skipped := _MARKUP.match(text, position):
+        position = skipped.end()
+    found = _ROOT.match(text, position)
+    return found[1] if found else ""

@@ -1,0 +1,150 @@
+"""JSON: ``{"sampling_rate_hz": 500, "unit": "uV", "leads": {"I": [...], ...}, "patient": {"age": 78, "sex": "F"}}``.
+
+The signal may also come as ``"signal": [[...], ...]`` with ``"lead_names": [...]``, one list a lead. A sample that is
+missing is null or NaN.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, ValidationError
+
+from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile, UnsupportedFormat
+from models.ecg.leads import arrange
+from models.ecg.patient import age_in_years, sex_of
+from models.ecg.recording import Recording
+from models.ecg.stated import Stated
+
+MAX_DEPTH = 16
+MAX_CONTAINERS = 100_000
+MAX_LEADS = 64
+
+_WANTED = 'send {"sampling_rate_hz": …, "unit": …, "leads": {name: samples}}, or "signal" and "lead_names"'
+_OPENING, _CLOSING = (np.isin(np.arange(256), [ord(c) for c in brackets]) for brackets in ("[{", "]}"))
+_NAN = re.compile(rb"(?<=[\[,\s])NaN(?=[\],\s])")
+
+# A sender's own identifier may be a number; everything else keeps its type.
+_Text = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
+
+
+class _Patient(BaseModel, extra="ignore"):
+    age: _Text | None = None
+    sex: str | None = None
+    id: _Text | None = None
+
+
+class _Document(BaseModel, extra="ignore"):
+    """Everything but the samples, which are checked faster below."""
+
+    sampling_rate: Annotated[float, Field(gt=0, strict=True)] | None = Field(
+        None, validation_alias=AliasChoices("sampling_rate_hz", "sampling_rate", "fs")
+    )
+    unit: str | None = Field(None, validation_alias=AliasChoices("unit", "units"))
+    lead_names: list[str] | None = None
+    acquired_at: datetime | None = None
+    device: str | None = None
+    paced: bool | None = None
+    patient: _Patient = _Patient()
+
+
+def matches(data: bytes) -> bool:
+    """Whether this begins as a JSON object or array does."""
+    return re.match(rb"(?:\xef\xbb\xbf)?\s*[{\[]", data[:64]) is not None
+
+
+def read(data: bytes, stated: Stated) -> Recording:
+    """Read the document.
+
+    Raises
+    ------
+    UnsafeFile
+        If it is nested deeper, or into more parts, than an ECG is.
+    UnsupportedFormat
+        If it is a FHIR resource.
+    EcgError
+        If it is no JSON, its samples are no numbers, or rate, unit or leads are missing.
+    """
+    content = _parse(data)
+    document = _validated(content)
+    names, rows = _rows(content, document.lead_names)
+    rate = stated.agreed_rate(document.sampling_rate)
+    scale = stated.agreed_unit(document.unit)
+    labels = stated.agreed_leads(names, len(rows))
+    channels = ((label, _samples(label, row) * scale) for label, row in zip(labels, rows, strict=True))
+    signal, derived, remarks = arrange(channels)
+    return Recording(
+        signal=signal,
+        sampling_rate=rate,
+        age=age_in_years(document.patient.age),
+        sex=sex_of(document.patient.sex),
+        patient_id=document.patient.id,
+        acquired_at=document.acquired_at,
+        device=document.device,
+        paced=document.paced,
+        source_format="JSON",
+        derived=derived,
+        remarks=remarks,
+    )
+
+
+def _parse(data: bytes) -> dict[str, object]:
+    _check_nesting(data)
+    text = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        content = orjson.loads(_NAN.sub(b"null", text) if b"NaN" in text else text)
+    except orjson.JSONDecodeError as error:
+        broken = TruncatedFile if error.pos >= len(error.doc) else DecodeError
+        raise broken(f"this is no JSON: {error.msg}") from error
+    if not isinstance(content, dict):
+        raise UnsupportedFormat(f"this JSON document is no ECG: {_WANTED}")
+    if "resourceType" in content:
+        kind = str(content["resourceType"])[:40]
+        raise UnsupportedFormat(f"this is a FHIR {kind}, which is not read here: export the ECG as DICOM or WFDB")
+    return content
+
+
+def _check_nesting(data: bytes) -> None:
+    """Count brackets before anything is built from them; those within strings count too, which no ECG minds."""
+    raw = np.frombuffer(data, np.uint8)
+    opening = _OPENING[raw]
+    if np.count_nonzero(opening) > MAX_CONTAINERS:
+        raise UnsafeFile(f"the JSON document has more than {MAX_CONTAINERS} parts")
+    brackets = np.flatnonzero(opening | _CLOSING[raw])
+    depth = np.cumsum(np.where(opening[brackets], 1, -1))
+    if depth.max(initial=0) > MAX_DEPTH:
+        raise UnsafeFile(f"the JSON document is nested deeper than {MAX_DEPTH} levels")
+
+
+def _validated(content: dict[str, object]) -> _Document:
+    described = {key: value for key, value in content.items() if key not in {"leads", "signal"}}
+    try:
+        return _Document.model_validate(described)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DecodeError(f"{where} of the JSON document: {first['msg']}") from error
+
+
+def _rows(content: dict[str, object], names: list[str] | None) -> tuple[list[str] | None, list[object]]:
+    """Labels, if there are any, and the list of samples of each lead."""
+    leads, signal = content.get("leads"), content.get("signal")
+    if isinstance(leads, dict) and signal is None:
+        return list(leads), list(leads.values())
+    if isinstance(leads, list) and names is None and all(isinstance(name, str) for name in leads):
+        names = leads
+    if not isinstance(signal, list) or not 0 < len(signal) <= MAX_LEADS:
+        raise UnsupportedFormat(f"this JSON document is no ECG: {_WANTED}")
+    return names, signal
+
+
+def _samples(label: str, row: object) -> NDArray[np.float64]:
+    """One lead; neither text nor truth values pass for numbers."""
+    if not isinstance(row, list) or not {int, float, type(None)}.issuperset(map(type, row)):
+        raise DecodeError(f"lead {label[:40]!r} of the JSON document is no list of numbers")
+    return np.array(row, dtype=np.float64)

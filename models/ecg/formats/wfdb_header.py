@@ -1,0 +1,143 @@
+"""WFDB header: the text file that says what the signal files of a record hold (WFDB Applications Guide, header(5))."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from models.ecg.errors import DecodeError, UnsafeFile, UnsupportedFormat
+from models.ecg.formats.wfdb_samples import STORAGE
+
+MAX_SIGNALS = 64
+MAX_SAMPLES = 20_000_000
+"""Of one signal: 11 h at 500 Hz; more is asked only by headers that want memory."""
+
+_RECORD = re.compile(
+    r"(?P<name>[\w-]+)(?P<segments>/\d+)?[ \t]+(?P<signals>\d{1,6})"
+    r"(?:[ \t]+(?P<rate>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)(?:/\S+)?"
+    r"(?:[ \t]+(?P<samples>\d{1,18})(?:[ \t]+(?P<time>[\d:.]+)(?:[ \t]+(?P<date>\d+/\d+/\d+))?)?)?)?[ \t]*"
+)
+_SIGNAL = re.compile(
+    r"(?P<file>\S+)[ \t]+(?P<format>\d{1,4})(?:x(?P<frame>\d{1,4}))?(?::(?P<skew>\d{1,6}))?(?:\+(?P<offset>\d{1,9}))?"
+    r"(?:[ \t]+(?P<gain>[-+]?\d*\.?\d+(?:[eE][+-]?\d+)?|[-+]?\d+\.)(?:\((?P<baseline>-?\d{1,12})\))?(?:/(?P<unit>\S+))?"
+    r"(?:[ \t]+\d{1,3}(?:[ \t]+(?P<zero>-?\d{1,12})(?:[ \t]+(?P<initial>-?\d{1,12})(?:[ \t]+(?P<checksum>-?\d{1,12})"
+    r"(?:[ \t]+\d{1,9}(?:[ \t]+(?P<description>.*))?)?)?)?)?)?)?[ \t]*"
+)
+_COMMENT = re.compile(r"#\s*<?(?P<key>[A-Za-z]+)>?\s*:\s*(?P<value>.*)")
+_UNCALIBRATED_GAIN = 200.0  # steps per millivolt where the header says 0 or nothing: header(5), "ADC gain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signal:
+    """One signal line: where the samples are and what they mean."""
+
+    file: str
+    storage: int
+    offset: int
+    gain: float
+    baseline: int
+    unit: str
+    initial: int | None
+    checksum: int | None
+    description: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """A header as it stands; `rate` and `samples` are None where it does not say them."""
+
+    name: str
+    rate: float | None
+    samples: int | None
+    started_at: datetime | None
+    signals: tuple[Signal, ...]
+    comments: dict[str, str]
+
+
+def is_header(data: bytes) -> bool:
+    """Whether these bytes are the text of a WFDB header: a record line, and a signal line of a known format."""
+    lines = _lines(data[:4096].decode("latin-1"))
+    record = _RECORD.fullmatch(lines[0]) if lines else None
+    if record is None or b"\0" in data[:4096]:
+        return False
+    if record["segments"]:
+        return True
+    signal = _SIGNAL.match(lines[1]) if len(lines) > 1 else None
+    return signal is not None and int(signal["format"]) in STORAGE
+
+
+def parse(data: bytes) -> Header:
+    """Read a header.
+
+    Raises
+    ------
+    DecodeError
+        If a line breaks the grammar or the numbers contradict each other.
+    UnsafeFile
+        If it names a file outside its folder, or more samples than any ECG has.
+    UnsupportedFormat
+        If it is a record of several segments or frames, or of an unknown storage format.
+    """
+    text = data.decode("latin-1")
+    lines = _lines(text)
+    record = _RECORD.fullmatch(lines[0]) if lines else None
+    if record is None:
+        raise DecodeError("the first line of the WFDB header is no record line")
+    if record["segments"]:
+        raise UnsupportedFormat("a WFDB record of several segments: send one segment as its own record")
+    count = int(record["signals"])
+    if not 0 < count <= MAX_SIGNALS:
+        raise UnsafeFile(f"the WFDB header announces {count} signals")
+    if len(lines) - 1 != count:
+        raise DecodeError(f"the WFDB header announces {count} signals and describes {len(lines) - 1}")
+    samples = int(record["samples"] or 0) or None
+    if samples and samples > MAX_SAMPLES:
+        raise UnsafeFile(f"the WFDB header announces {samples} samples")
+    return Header(
+        name=record["name"],
+        rate=float(record["rate"]) if record["rate"] else None,
+        samples=samples,
+        started_at=_start(record["date"], record["time"]),
+        signals=tuple(_signal(line) for line in lines[1:]),
+        comments={found["key"].lower(): found["value"].strip() for found in _COMMENT.finditer(text)},
+    )
+
+
+def _lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def _signal(line: str) -> Signal:
+    found = _SIGNAL.fullmatch(line)
+    if found is None:
+        raise DecodeError(f"no WFDB signal line: {line[:80]!r}")
+    if re.search(r"[/\\:]|^\.", found["file"]):
+        raise UnsafeFile(f"the WFDB header names {found['file'][:80]!r}, which is no plain file name")
+    if int(found["format"]) not in STORAGE:
+        raise UnsupportedFormat(f"WFDB storage format {found['format']}; read are {', '.join(map(str, STORAGE))}")
+    if int(found["frame"] or 1) != 1 or int(found["skew"] or 0) != 0:
+        raise UnsupportedFormat("WFDB signals with several samples per frame or with skew: export them at one rate")
+    zero = int(found["zero"] or 0)
+    return Signal(
+        file=found["file"],
+        storage=int(found["format"]),
+        offset=int(found["offset"] or 0),
+        gain=float(found["gain"] or 0) or _UNCALIBRATED_GAIN,
+        baseline=int(found["baseline"]) if found["baseline"] else zero,
+        unit=found["unit"] or "mV",
+        initial=int(found["initial"]) if found["initial"] else None,
+        checksum=int(found["checksum"]) if found["checksum"] else None,
+        description=(found["description"] or "").strip(),
+    )
+
+
+def _start(date: str | None, time: str | None) -> datetime | None:
+    """Base date and time; None where either is missing or no date at all."""
+    if not (date and time):
+        return None
+    clock = "%H:%M:%S.%f" if "." in time else "%H:%M:%S"
+    try:
+        return datetime.strptime(f"{date} {time}", f"%d/%m/%Y {clock}")
+    except ValueError as error:
+        raise DecodeError(f"the WFDB header says {date} {time}, which is no time") from error

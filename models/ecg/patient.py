@@ -1,0 +1,35 @@
+"""What files write about a patient, read the same way whatever the format."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+from models.ecg.recording import Sex
+
+_AGE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s*([YMWD]?)(?:EARS?|ONTHS?|EEKS?|AYS?)?", re.IGNORECASE)
+_PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
+_SEXES: dict[str, Sex] = {"f": "F", "female": "F", "w": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
+
+OLDEST = 130
+"""Years; PTB-XL writes 300 for everybody above 89 (Wagner et al., Sci Data 2020;7:154), which is no age."""
+
+
+def age_in_years(text: str | None) -> float | None:
+    """Years of ``59``, ``042Y``, ``010M``, ``003W`` or ``020D`` (DICOM PS3.5, VR AS); None for anything else."""
+    found = _AGE.fullmatch((text or "").strip())
+    if not found:
+        return None
+    years = float(found[1]) / _PER_YEAR[found[2].upper()]
+    return years if years <= OLDEST else None
+
+
+def age_between(birth: date, then: date) -> float | None:
+    """Years from birth to then, in whole years as a person counts them; None when the dates exclude each other."""
+    years = then.year - birth.year - ((then.month, then.day) < (birth.month, birth.day))
+    return float(years) if 0 <= years <= OLDEST else None
+
+
+def sex_of(text: str | None) -> Sex | None:
+    """F or M as a file spells them; None for unknown, other and everything else."""
+    return _SEXES.get((text or "").strip().lower())

@@ -1,0 +1,167 @@
+"""What may be said about one ECG: estimates with intervals and ranges, and what is withheld, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bundle import Bundle, Manifest
+from models.ecg.recording import Recording
+from models.intervals import Propagation
+from models.phenotypes import DERIVED, PHENOTYPES, ReferenceRange, derive, reference_range
+from models.report import Abstention, Estimate, Inference, Interval, Ood, Reference, Rejection
+
+VENTRICLES = (("LVEDV", "LVESV"), ("RVEDV", "RVESV"))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Answer:
+    """What the network says about one ECG.
+
+    Attributes
+    ----------
+    embedding : (d,)
+    mean, sd : (phenotypes,) of the natural logarithms, in the order of the manifest's outputs
+    ood : distance from what the network was trained on
+    """
+
+    embedding: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    sd: NDArray[np.float32]
+    ood: float
+
+    @property
+    def finite(self) -> bool:
+        """Whether every number is one."""
+        return all(bool(np.isfinite(a).all()) for a in (self.embedding, self.mean, self.sd, self.ood))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reader:
+    """Turns the network's answers into what a person may read, by the rules of one bundle."""
+
+    bundle: Bundle
+    propagation: Propagation
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Reader:
+        """The reader of a bundle; the draws of its intervals are made here, once."""
+        symbols = tuple(output.symbol for output in bundle.manifest.outputs)
+        return cls(bundle=bundle, propagation=Propagation.of(symbols, bundle.manifest.interval))
+
+    def refusal(self, recording: Recording) -> Rejection | None:
+        """Why this model cannot read the recording at all, or None when it can."""
+        needed = self.bundle.manifest.input.min_duration
+        if recording.duration >= needed:
+            return None
+        detail = f"{recording.duration:.1f} s were sent and this model reads at least {needed:g} s"
+        return Rejection(model=self.bundle.identity, code="too-short", detail=detail)
+
+    def read(self, recording: Recording, answer: Answer, heart_rate: float | None) -> Inference | Rejection:
+        """The worker's answer about one ECG.
+
+        Parameters
+        ----------
+        heart_rate : beats per minute as measured on the ECG, None when it could not be measured
+        """
+        manifest = self.bundle.manifest
+        if not answer.finite:
+            detail = "the model found no finite answer to this signal"
+            return Rejection(model=self.bundle.identity, code="no-finite-answer", detail=detail)
+        mean, sd = answer.mean.astype(np.float64), answer.sd.astype(np.float64)
+        points = self.propagation.points(mean, heart_rate)
+        withheld = reasons_to_withhold(manifest, recording, points)
+        bounds = self.propagation.intervals(mean, sd, heart_rate)
+        return Inference(
+            model=self.bundle.identity,
+            estimates=[
+                self._estimate(symbol, points[symbol], bounds[symbol], recording)
+                for symbol in PHENOTYPES
+                if symbol in points and symbol not in withheld
+            ],
+            abstained=[Abstention(symbol=symbol, reason=reason) for symbol, reason in withheld.items()],
+            ood=Ood(score=answer.ood, flag=answer.ood >= manifest.ood.threshold),
+            heart_rate=heart_rate,
+            embedding=answer.embedding.tolist(),
+            notices=manifest.notices,
+        )
+
+    def _estimate(self, symbol: str, value: float, bounds: tuple[float, float], recording: Recording) -> Estimate:
+        phenotype = PHENOTYPES[symbol]
+        fitting = reference_range(symbol, recording.sex, recording.age)
+        found, missing = (fitting, None) if isinstance(fitting, ReferenceRange) else (None, fitting)
+        return Estimate(
+            symbol=symbol,
+            name=phenotype.name,
+            value=value,
+            unit=phenotype.unit,
+            interval=Interval(low=bounds[0], high=bounds[1], level=self.propagation.level),
+            derived=phenotype.derived,
+            reference=Reference(low=found.low, high=found.high, source=found.source) if found else None,
+            reference_note=missing,
+        )
+
+
+def reasons_to_withhold(manifest: Manifest, recording: Recording, points: Mapping[str, float]) -> dict[str, str]:
+    """The phenotypes that are withheld, in the order of the catalogue, each with its reason.
+
+    Parameters
+    ----------
+    points : symbol -> value, as `Propagation.points` gives them
+    """
+    predicted = [output.symbol for output in manifest.outputs]
+    everything = _against_everything(manifest, recording)
+    if everything is not None:
+        return {symbol: everything for symbol in PHENOTYPES if symbol in predicted or symbol in DERIVED}
+    reasons = _against_predictions(manifest, points) | _against_contradictions(points)
+    trusted = {symbol: np.asarray(points[symbol]) for symbol in predicted if symbol not in reasons}
+    reasons |= _against_derived(points, derive(trusted, heart_rate=60.0).keys())
+    return {symbol: reasons[symbol] for symbol in PHENOTYPES if symbol in reasons}
+
+
+def _against_everything(manifest: Manifest, recording: Recording) -> str | None:
+    if recording.paced:
+        return "the heart was paced, and the model has never seen a paced heart"
+    if recording.age is not None and recording.age < manifest.min_age:
+        return f"the model is meant for people of {manifest.min_age:g} years and older"
+    return None
+
+
+def _against_predictions(manifest: Manifest, points: Mapping[str, float]) -> dict[str, str]:
+    reasons = {}
+    for output in manifest.outputs:
+        low, high = output.trained_range
+        if not low <= points[output.symbol] <= high:
+            reasons[output.symbol] = (
+                f"the estimate lies outside the training data, {low:.3g} to {high:.3g} {output.unit}"
+            )
+        reasons |= _against_implausible(output.symbol, points)
+    return reasons
+
+
+def _against_contradictions(points: Mapping[str, float]) -> dict[str, str]:
+    reason = "the end-systolic volume was not smaller than the end-diastolic one"
+    contradictory = (pair for pair in VENTRICLES if set(pair) <= points.keys() and points[pair[1]] >= points[pair[0]])
+    return {symbol: reason for pair in contradictory for symbol in pair}
+
+
+def _against_derived(points: Mapping[str, float], derivable: Collection[str]) -> dict[str, str]:
+    reasons = {}
+    for symbol in DERIVED:
+        if symbol not in derivable:
+            reasons[symbol] = "it follows from volumes that are withheld"
+        elif symbol not in points:
+            reasons[symbol] = "the heart rate could not be measured"
+        else:
+            reasons |= _against_implausible(symbol, points)
+    return reasons
+
+
+def _against_implausible(symbol: str, points: Mapping[str, float]) -> dict[str, str]:
+    low, high = PHENOTYPES[symbol].plausible
+    if low <= points[symbol] <= high:
+        return {}
+    return {symbol: f"the estimate is not physically plausible ({low:g} to {high:g} {PHENOTYPES[symbol].unit})"}

@@ -1,0 +1,234 @@
+"""Model: a verified bundle on ONNX Runtime; recordings in, embeddings and estimates out, on the provider asked for."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bundle import MODEL, Bundle, BundleError, Golden
+from models.ecg.beats import heart_rate
+from models.ecg.recording import LEADS, Recording
+from models.reading import Answer, Reader
+from models.report import Inference, Rejection
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+Provider = Literal["cpu", "cuda"]
+
+OUTPUTS = ("embedding", "mean", "sd", "ood")
+
+TENSOR_TOLERANCE = 1e-5
+"""Millivolts by which preprocessing may differ from what training saw: the canonical step of a recording."""
+
+OUTPUT_TOLERANCE: dict[Provider, float] = {"cpu": 1e-3, "cuda": 1e-2}
+"""Relative and absolute difference of outputs allowed between machines, which sum in another order; a mean is a
+logarithm, so that 1e-3 is 0.1 % of a volume."""
+
+LARGEST_RUN = 32
+"""ECGs in one call of the session: memory stays bounded, and more is not faster on a CPU."""
+
+
+class ProviderError(BundleError):
+    """The machine cannot run a bundle as asked; the message says how to mend it."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Outputs:
+    """What the network answered for a batch.
+
+    Attributes
+    ----------
+    embedding : (n, d)
+    mean, sd : (n, phenotypes) of the natural logarithms
+    ood : (n,)
+    """
+
+    embedding: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    sd: NDArray[np.float32]
+    ood: NDArray[np.float32]
+
+    def __iter__(self) -> Iterator[Answer]:
+        """Row by row: one ECG's bad numbers are its own."""
+        for embedding, mean, sd, ood in zip(self.embedding, self.mean, self.sd, self.ood, strict=True):
+            yield Answer(embedding=embedding, mean=mean, sd=sd, ood=float(ood))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Model:
+    """A bundle that runs here and has shown that it is the model it claims to be."""
+
+    bundle: Bundle
+    provider: Provider
+    session: InferenceSession
+    reader: Reader
+
+    @classmethod
+    def load(cls, bundle: Bundle, *, provider: Provider, threads: int) -> Model:
+        """Start a session and replay the golden examples, which also warms it up.
+
+        Load after a fork, never before one: sessions own threads.
+
+        Parameters
+        ----------
+        threads : of the session, for one ECG; ignored on a GPU.
+
+        Raises
+        ------
+        ProviderError
+            If ONNX Runtime is not installed properly or the provider is not to be had.
+        BundleError
+            If the graph is not the one that the manifest describes, or answers otherwise than in training.
+        """
+        session = _session(bundle, provider, threads)
+        model = cls(bundle=bundle, provider=provider, session=session, reader=Reader.of(bundle))
+        _check_signature(bundle, session)
+        model._replay(bundle.golden)
+        return model
+
+    def run(self, batch: NDArray[np.float32]) -> Outputs:
+        """The network's outputs for preprocessed ECGs.
+
+        Parameters
+        ----------
+        batch : (n, 12, samples) float32 millivolts
+
+        Raises
+        ------
+        ValueError
+            If the shape or type is another.
+        """
+        shape = (len(LEADS), self.bundle.preprocessing.samples)
+        if batch.dtype != np.float32 or batch.shape[1:] != shape or not len(batch):
+            raise ValueError(f"expected float32 (n, {shape[0]}, {shape[1]}), got {batch.dtype} {batch.shape}")
+        runs = [batch[start : start + LARGEST_RUN] for start in range(0, len(batch), LARGEST_RUN)]
+        answers = [self.session.run(list(OUTPUTS), {"ecg": part}) for part in runs]
+        embedding, mean, sd, ood = (np.concatenate(columns) for columns in zip(*answers, strict=True))
+        return Outputs(embedding=embedding, mean=mean, sd=sd, ood=ood)
+
+    def read(self, recordings: Sequence[Recording]) -> list[Inference | Rejection]:
+        """The answer for each recording, in order; one that cannot be read never stops the others."""
+        answers: list[Inference | Rejection | None] = [self.reader.refusal(recording) for recording in recordings]
+        readable = [i for i, refusal in enumerate(answers) if refusal is None]
+        if readable:
+            tensors = np.stack([self.bundle.preprocessing(recordings[i]) for i in readable])
+            for i, answer in zip(readable, self.run(tensors), strict=True):
+                answers[i] = self.reader.read(recordings[i], answer, heart_rate(recordings[i]))
+        return [answer for answer in answers if answer is not None]
+
+    def _replay(self, golden: Golden) -> None:
+        tensors = np.stack([self.bundle.preprocessing(recording) for recording in golden.recordings])
+        _compare(self.bundle, "preprocessing", tensors, golden.tensors, TENSOR_TOLERANCE, 0.0)
+        outputs, tolerance = self.run(golden.tensors), OUTPUT_TOLERANCE[self.provider]
+        for name in OUTPUTS:
+            _compare(self.bundle, name, getattr(outputs, name), getattr(golden, name), tolerance, tolerance)
+
+
+def _compare(
+    bundle: Bundle, what: str, found: NDArray[np.float32], expected: NDArray[np.float32], atol: float, rtol: float
+) -> None:
+    if found.shape != expected.shape:
+        raise BundleError(f"{bundle.path}: {what} of the golden examples is {found.shape}, not {expected.shape}")
+    if not np.allclose(found, expected, atol=atol, rtol=rtol):
+        worst = float(np.abs(found - expected).max())
+        raise BundleError(
+            f"{bundle.path}: {what} of the golden examples differs by up to {worst:.3g} from what training recorded; "
+            "this installation would not give the answers that were validated, so the model is not served"
+        )
+
+
+def _session(bundle: Bundle, provider: Provider, threads: int) -> InferenceSession:
+    onnxruntime = _onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors; warnings repeat what is checked below
+    if provider == "cuda":
+        onnxruntime.preload_dlls()
+    errors = onnxruntime.capi.onnxruntime_pybind11_state  # they have no common base
+    try:
+        # From bytes: a graph that keeps weights in other files has no folder to find them in, and is refused.
+        session = onnxruntime.InferenceSession(bundle.read(MODEL), options, providers=[_PROVIDERS[provider]])
+    except (
+        errors.Fail,
+        errors.InvalidArgument,
+        errors.InvalidGraph,
+        errors.InvalidProtobuf,
+        errors.NotImplemented,
+        errors.RuntimeException,
+    ) as error:
+        raise BundleError(f"{bundle.path / MODEL} cannot be run: {error}") from error
+    wanted = _PROVIDERS[provider][0]
+    if session.get_providers()[0] != wanted:
+        fallback = session.get_providers()[0]
+        raise ProviderError(f"{wanted} was asked for, but ONNX Runtime fell back to {fallback}. {_CUDA}")
+    return session
+
+
+_PROVIDERS: dict[Provider, tuple[str, dict[str, str]]] = {
+    "cpu": ("CPUExecutionProvider", {}),
+    # TF32 keeps 10 bits of each number: faster on matrices far larger than ours, and not what was validated.
+    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}),
+}
+
+_CUDA = "Check that an NVIDIA driver is visible (nvidia-smi), and install: pip install 'ecg2cmr[gpu]'"
+
+
+def _onnxruntime() -> ModuleType:
+    """ONNX Runtime, once it is known to be installed whole and only once."""
+    found = [name for name in ("onnxruntime", "onnxruntime-gpu") if _installed(name)]
+    fault = installation_fault(found)
+    if fault is None:
+        import onnxruntime  # noqa: PLC0415  # only after the check: a broken installation imports as an empty package
+
+        if hasattr(onnxruntime, "InferenceSession"):
+            return onnxruntime  # type: ignore[no-any-return]  # onnxruntime carries no types
+        fault = f"onnxruntime is an empty package. {_REPAIR}"
+    raise ProviderError(fault)
+
+
+_REPAIR = (
+    "Repair: pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'ecg2cmr[cpu]', "
+    "or 'ecg2cmr[gpu]' for an NVIDIA GPU"
+)
+
+
+def installation_fault(found: Collection[str]) -> str | None:
+    """What is wrong with the installed distributions of ONNX Runtime: they overwrite each other's files."""
+    if not found:
+        return f"ONNX Runtime is not installed. {_REPAIR}"
+    if len(found) > 1:
+        return f"{' and '.join(found)} are both installed, and the later has overwritten the earlier. {_REPAIR}"
+    return None
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _check_signature(bundle: Bundle, session: InferenceSession) -> None:
+    manifest, k = bundle.manifest, len(bundle.manifest.outputs)
+    expected = {
+        "ecg": [len(LEADS), bundle.preprocessing.samples],
+        "embedding": [manifest.embedding.size],
+        "mean": [k],
+        "sd": [k],
+        "ood": [],
+    }
+    nodes = (*session.get_inputs(), *session.get_outputs())
+    found = {node.name: list(node.shape[1:]) for node in nodes}
+    if found != expected:
+        raise BundleError(f"{bundle.path / MODEL}: the manifest describes {expected}, the graph has {found}")
+    if any(isinstance(node.shape[0], int) for node in nodes):
+        raise BundleError(f"{bundle.path / MODEL} was exported for one batch size only")

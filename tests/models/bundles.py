@@ -1,0 +1,31 @@
+"""The shipped bundle, and copies of it that say something else and are sealed again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from models.bundle import GOLDEN, MANIFEST, Bundle, Golden, find
+
+SHIPPED = find(Path(__file__).resolve().parents[2] / "models" / "artifacts")[-1]
+
+
+def copy(folder: Path) -> Path:
+    """A copy of the shipped bundle that may be broken."""
+    return Path(shutil.copytree(SHIPPED.path, folder / "bundle"))
+
+
+def reseal(path: Path, **changes: object) -> Bundle:
+    """Write other values into the manifest, and the digests of the files as they now are."""
+    stated = json.loads((path / MANIFEST).read_text())
+    files = {name: hashlib.sha256((path / name).read_bytes()).hexdigest() for name in stated["files"]}
+    (path / MANIFEST).write_text(json.dumps(stated | {"files": files} | changes))
+    return Bundle.open(path)
+
+
+def with_golden(path: Path, golden: Golden) -> Bundle:
+    """The same bundle with other golden examples, honestly sealed."""
+    golden.save(path / GOLDEN)
+    return reseal(path)

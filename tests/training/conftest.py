@@ -1,0 +1,41 @@
+"""A toy cohort, and one training and one export of it, shared by all tests that only look at them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from rich.progress import Progress
+
+from tests.training import hearts
+from training.export import export
+from training.train import train
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def silent():
+    return Progress(disable=True)
+
+
+@pytest.fixture(scope="session")
+def toy_cohort(tmp_path_factory):
+    return hearts.cohort(tmp_path_factory.mktemp("cohort"))
+
+
+@pytest.fixture(scope="session")
+def toy_run(tmp_path_factory):
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="session")
+def toy_checkpoint(toy_cohort, toy_run, silent):
+    return train(toy_cohort, toy_run, hearts.TINY, silent)
+
+
+@pytest.fixture(scope="session")
+def toy_bundle(toy_checkpoint, tmp_path_factory):
+    return export(toy_checkpoint, tmp_path_factory.mktemp("artifacts"))

@@ -1,0 +1,92 @@
+"""Checkpoint: everything that export needs, in one file that is read without running code."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
+from torch import Tensor
+
+from models.bundle import Discrimination, Intervals, OutOfDistribution, Performance, Retrieval
+from models.ecg.recording import Recording
+from training.config import Recipe
+from training.golden import Examples
+
+_RECIPE = TypeAdapter(Recipe)
+
+
+class Evaluation(BaseModel):
+    """What was measured, on which split, as it goes into the manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trained_range: dict[str, tuple[float, float]]
+    interval: Intervals
+    ood: OutOfDistribution
+    performance: list[Performance]
+    discrimination: list[Discrimination]
+    retrieval: list[Retrieval]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Checkpoint:
+    """A trained model.
+
+    Attributes
+    ----------
+    recipe : every number that training used
+    provenance : code version, digests of cohort and split, counts, the course of each stage
+    network : state of `training.finetune.Predictor`
+    log_mean, log_sd : (phenotypes,) that turn standardised outputs into natural logarithms
+    centre, whitening : (d,), (d, d) of the out-of-distribution score
+    examples : the golden examples, made when training started
+    evaluation : what was measured afterwards
+    """
+
+    recipe: Recipe
+    provenance: dict[str, JsonValue]
+    network: dict[str, Tensor]
+    log_mean: Tensor
+    log_sd: Tensor
+    centre: Tensor
+    whitening: Tensor
+    examples: Examples
+    evaluation: Evaluation
+
+    def save(self, path: Path) -> None:
+        """Write tensors and JSON, whole or not at all."""
+        unfinished = path.with_suffix(".part")
+        stored = {
+            "recipe": _RECIPE.dump_json(self.recipe).decode(),
+            "provenance": TypeAdapter(dict[str, JsonValue]).dump_json(self.provenance).decode(),
+            "evaluation": self.evaluation.model_dump_json(),
+            "network": self.network,
+            "scales": {name: getattr(self, name) for name in ("log_mean", "log_sd", "centre", "whitening")},
+            "recordings": [(torch.from_numpy(r.signal.copy()), r.sampling_rate) for r in self.examples.recordings],
+            "tensors": torch.from_numpy(self.examples.tensors),
+        }
+        torch.save(stored, unfinished)
+        os.replace(unfinished, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """Read what `save` wrote; nothing but tensors, text and numbers is accepted."""
+        stored = torch.load(path, weights_only=True)
+        recordings = [Recording(signal=signal.numpy(), sampling_rate=rate) for signal, rate in stored["recordings"]]
+        return cls(
+            recipe=_RECIPE.validate_json(stored["recipe"]),
+            provenance=TypeAdapter(dict[str, JsonValue]).validate_json(stored["provenance"]),
+            network=stored["network"],
+            examples=Examples(recordings=recordings, tensors=stored["tensors"].numpy()),
+            evaluation=Evaluation.model_validate_json(stored["evaluation"]),
+            **stored["scales"],
+        )
+
+
+def stated(recipe: Recipe) -> dict[str, JsonValue]:
+    """A recipe as plain values, for the manifest."""
+    plain: dict[str, JsonValue] = _RECIPE.dump_python(recipe, mode="json")
+    return plain

@@ -1,0 +1,208 @@
+"""Evaluate: errors beside those of predicting the mean, calibrated intervals and their coverage, retrieval, AUROC."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.covariance import LedoitWolf
+from sklearn.metrics import roc_auc_score
+
+from models.bundle import Discrimination, Intervals, OutOfDistribution, Performance, Retrieval
+from models.intervals import Propagation, correlated_normals, values
+from models.phenotypes import PHENOTYPES, PREDICTED
+from training.config import Calibration
+
+Floats = NDArray[np.float64]
+
+LOW_EF = (40.0, 50.0)
+"""LVEF in %: reduced, and mildly reduced or reduced (Bozkurt et al., Eur J Heart Fail 2021;23:352)."""
+
+RANKS = (1, 5, 10)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Predictions:
+    """What the network says of some participants, beside what was measured.
+
+    Attributes
+    ----------
+    mean, sd : (n, phenotypes) of the natural logarithms
+    heart_rate : (n,) beats per minute, as the cohort states it; NaN where it does not
+    truth : (n, 12) measured phenotypes, in the order of the catalogue
+    """
+
+    mean: Floats
+    sd: Floats
+    heart_rate: Floats
+    truth: Floats
+
+    def measured(self, symbol: str) -> Floats:
+        """One measured phenotype, (n,)."""
+        return self.truth[:, list(PHENOTYPES).index(symbol)]
+
+    def points(self) -> dict[str, Floats]:
+        """The values that would be shown, symbol -> (n,); cardiac output is NaN without a heart rate."""
+        shown = [values(PREDICTED, mean, rate) for mean, _, rate in self]
+        return {symbol: np.array([float(one.get(symbol, np.nan)) for one in shown]) for symbol in PHENOTYPES}
+
+    def intervals(self, propagation: Propagation) -> dict[str, Floats]:
+        """The intervals that would be shown, symbol -> (n, 2)."""
+        shown = [propagation.intervals(*one) for one in self]
+        return {symbol: np.array([one.get(symbol, (np.nan, np.nan)) for one in shown]) for symbol in PHENOTYPES}
+
+    def __iter__(self) -> Iterator[tuple[Floats, Floats, float | None]]:
+        for mean, sd, rate in zip(self.mean, self.sd, self.heart_rate, strict=True):
+            yield mean, sd, None if math.isnan(rate) else float(rate)
+
+
+def performance(group: str, symbol: str, truth: Floats, predicted: Floats, train_mean: float) -> Performance:
+    """One phenotype in one group, beside what always saying the train part's mean would score.
+
+    Bias and limits of agreement: mean difference ± 1.96 SD (Bland and Altman, Lancet 1986;1:307).
+    """
+    known = np.isfinite(truth) & np.isfinite(predicted)
+    truth, predicted = truth[known], predicted[known]
+    difference = predicted - truth
+    bias, spread = float(difference.mean()), 1.96 * float(difference.std(ddof=1))
+    return Performance(
+        group=group,
+        symbol=symbol,
+        unit=PHENOTYPES[symbol].unit,
+        n=len(truth),
+        r2=1.0 - float((difference**2).sum() / ((truth - truth.mean()) ** 2).sum()),
+        r=float(np.corrcoef(truth, predicted)[0, 1]),
+        mae=float(np.abs(difference).mean()),
+        mean_predictor_mae=float(np.abs(truth - train_mean).mean()),
+        target_sd=float(truth.std(ddof=1)),
+        bias=bias,
+        limits_of_agreement=(bias - spread, bias + spread),
+    )
+
+
+def performances(
+    test: Predictions, groups: Mapping[str, NDArray[np.bool_]], train_truth: Floats, smallest: int
+) -> list[Performance]:
+    """Every phenotype in every group of at least `smallest` participants."""
+    points = test.points()
+    train_means = dict(zip(PHENOTYPES, np.nanmean(train_truth, axis=0), strict=True))
+    return [
+        performance(group, symbol, test.measured(symbol)[rows], points[symbol][rows], float(train_means[symbol]))
+        for group, rows in groups.items()
+        if rows.sum() >= smallest
+        for symbol in PHENOTYPES
+    ]
+
+
+def discriminations(test: Predictions, groups: Mapping[str, NDArray[np.bool_]]) -> list[Discrimination]:
+    """How well the estimated LVEF ranks reduced function, wherever a group holds both kinds."""
+    truth, estimated = test.measured("LVEF"), test.points()["LVEF"]
+    found = []
+    for group, rows in groups.items():
+        for limit in LOW_EF:
+            low = truth[rows] <= limit
+            if 0 < low.sum() < len(low):
+                auroc = float(roc_auc_score(low, -estimated[rows]))
+                condition = f"LVEF <= {limit:g} %"
+                found.append(
+                    Discrimination(group=group, condition=condition, n=len(low), positives=int(low.sum()), auroc=auroc)
+                )
+    return found
+
+
+def calibrated(calibration: Predictions, test: Predictions, settings: Calibration) -> Intervals:
+    """Correlation and stretch from the calibration split; the coverage they then have on the test split."""
+    logarithms = np.log(np.stack([calibration.measured(symbol) for symbol in PREDICTED], axis=1))
+    errors = (logarithms - calibration.mean) / calibration.sd
+    correlation: Floats = np.asarray(np.corrcoef(errors[np.isfinite(errors).all(axis=1)], rowvar=False))
+    normals = correlated_normals(correlation, settings.draws, settings.seed)
+    raw = Propagation(symbols=PREDICTED, level=settings.level, normals=normals, stretch=dict.fromkeys(PHENOTYPES, 1.0))
+    points, bounds = calibration.points(), calibration.intervals(raw)
+    stretch = {
+        symbol: stretch_factor(calibration.measured(symbol), points[symbol], bounds[symbol], settings.level)
+        for symbol in PHENOTYPES
+    }
+    final = Propagation(symbols=PREDICTED, level=settings.level, normals=normals, stretch=stretch)
+    return Intervals(
+        level=settings.level,
+        method="correlated log-normal errors, sampled; split-conformal stretch of each arm about the point",
+        draws=settings.draws,
+        seed=settings.seed,
+        correlation=correlation.tolist(),
+        stretch=stretch,
+        coverage={symbol: coverage(test.measured(symbol), bounds) for symbol, bounds in test.intervals(final).items()},
+    )
+
+
+def stretch_factor(truth: Floats, points: Floats, bounds: Floats, level: float) -> float:
+    """By how much intervals must be stretched about their points to cover `level` of new participants.
+
+    The score of a participant is its error in units of the arm on its side; the factor is the ⌈(n + 1) · level⌉-th
+    smallest score (split conformal prediction: Lei et al., J Am Stat Assoc 2018;113:1094, theorem 2.2), or the largest
+    one when n is too small for the level.
+    """
+    known = np.isfinite(truth) & np.isfinite(points)
+    error = (truth - points)[known]
+    arm = np.where(error > 0, bounds[known, 1] - points[known], points[known] - bounds[known, 0])
+    scores = np.sort(np.abs(error) / np.maximum(arm, np.finfo(np.float64).tiny))
+    return float(scores[min(math.ceil((len(scores) + 1) * level), len(scores)) - 1])
+
+
+def coverage(truth: Floats, bounds: Floats) -> float:
+    """Share of measured values inside their intervals, bounds (n, 2)."""
+    known = np.isfinite(truth) & np.isfinite(bounds).all(axis=1)
+    low, high = bounds[known].T
+    return float(((truth[known] >= low) & (truth[known] <= high)).mean())
+
+
+def whitening(embeddings: Floats) -> tuple[Floats, Floats]:
+    """Mean (d,) and symmetric inverse square root (d, d) of the covariance of the training embeddings.
+
+    Shrunk as Ledoit and Wolf (J Multivariate Anal 2004;88:365) choose; the distance of a whitened embedding from the
+    mean is Mahalanobis', as in Lee et al., NeurIPS 2018.
+    """
+    estimate = LedoitWolf().fit(embeddings)
+    sizes, axes = np.linalg.eigh(estimate.covariance_)
+    return estimate.location_, (axes / np.sqrt(sizes)) @ axes.T
+
+
+def out_of_distribution(scores: Floats, settings: Calibration) -> OutOfDistribution:
+    """The threshold, and quantiles for the reader, from the scores of the calibration split."""
+    quantiles = {f"{q:g}": float(np.quantile(scores, q)) for q in (0.5, 0.9, 0.95, 0.99)}
+    return OutOfDistribution(
+        method=f"root mean square of the whitened embedding; flagged from quantile {settings.ood_quantile:g} of the "
+        "calibration split on",
+        threshold=float(np.quantile(scores, settings.ood_quantile)),
+        quantiles=quantiles,
+    )
+
+
+def retrievals(projections: Mapping[str, NDArray[np.float32]], pairs: Sequence[tuple[str, str]]) -> list[Retrieval]:
+    """How often each side of each pair finds its partner, both ways, chance beside it.
+
+    Parameters
+    ----------
+    projections : modality -> (n, d) unit vectors, row i of each from one heart
+    """
+    return [
+        retrieval(query, gallery, projections[query] @ projections[gallery].T)
+        for first, second in pairs
+        for query, gallery in ((first, second), (second, first))
+    ]
+
+
+def retrieval(query: str, gallery: str, similarity: NDArray[np.float32]) -> Retrieval:
+    """From similarities (queries, gallery), whose diagonal holds the partners; a tie counts against the model."""
+    own = np.diag(similarity)[:, None]
+    ahead = (similarity >= own).sum(axis=1) - 1
+    n = len(similarity)
+    return Retrieval(
+        query=query,
+        gallery=gallery,
+        n=n,
+        recall={str(k): float((ahead < k).mean()) for k in RANKS},
+        chance={str(k): min(k / n, 1.0) for k in RANKS},
+    )
