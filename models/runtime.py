@@ -150,6 +150,9 @@ def _session(bundle: Bundle, provider: Provider, threads: int) -> InferenceSessi
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors; warnings repeat what is checked below
+    wanted = _PROVIDERS[provider][0]
+    if wanted not in onnxruntime.get_available_providers():
+        raise ProviderError(f"this installation of ONNX Runtime has no {wanted}. {_CUDA}")
     if provider == "cuda":
         onnxruntime.preload_dlls()
     errors = onnxruntime.capi.onnxruntime_pybind11_state  # they have no common base
@@ -165,7 +168,6 @@ def _session(bundle: Bundle, provider: Provider, threads: int) -> InferenceSessi
         errors.RuntimeException,
     ) as error:
         raise BundleError(f"{bundle.path / MODEL} cannot be run: {error}") from error
-    wanted = _PROVIDERS[provider][0]
     if session.get_providers()[0] != wanted:
         fallback = session.get_providers()[0]
         raise ProviderError(f"{wanted} was asked for, but ONNX Runtime fell back to {fallback}. {_CUDA}")

@@ -7,6 +7,8 @@ import os
 # Waiting threads that spin cost a factor of ten as soon as another process wants a core; read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -27,10 +29,10 @@ from rich.text import Text
 
 from models.bundle import Bundle
 from training.checkpoint import Checkpoint
-from training.cohort import load
+from training.cohort import CohortError, load
 from training.config import Recipe
-from training.export import BundleExists, export
-from training.generate import StaleCohort, generate, shards_in
+from training.export import BundleExists, export, free_place
+from training.generate import generate, shards_in
 from training.train import train
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -82,6 +84,8 @@ def demo(
     Minutes on two cores. Example: python -m training demo --out models/artifacts
     """
     recipe = replace(Recipe(), seed=seed, version=version)
+    with _refusals():
+        free_place(recipe, out)  # now, not after the work
     with _progress() as progress:
         shards = _simulated(work / "cohort", participants, seed, processes, progress)
         checkpoint = _trained(shards, work, recipe, threads, progress)
@@ -128,29 +132,31 @@ def export_command(
     _exported(Checkpoint.load(checkpoint), out)
 
 
-def _simulated(folder: Path, participants: int, seed: int, processes: int, progress: Progress) -> list[Path]:
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What the caller can mend is told in a sentence, without a traceback."""
     try:
-        return generate(folder, participants=participants, seed=seed, processes=processes, progress=progress)
-    except StaleCohort as error:
+        yield
+    except (CohortError, BundleExists) as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def _simulated(folder: Path, participants: int, seed: int, processes: int, progress: Progress) -> list[Path]:
+    with _refusals():
+        return generate(folder, participants=participants, seed=seed, processes=processes, progress=progress)
 
 
 def _trained(shards: list[Path], work: Path, recipe: Recipe, threads: int, progress: Progress) -> Checkpoint:
     torch.set_num_threads(threads)
-    try:
+    with _refusals():
         return train(load(shards), work, recipe, progress)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 def _exported(checkpoint: Checkpoint, out: Path) -> None:
-    try:
-        path = export(checkpoint, out)
-    except BundleExists as error:
-        raise typer.BadParameter(str(error)) from error
-    bundle = Bundle.open(path)
+    with _refusals():
+        bundle = Bundle.open(export(checkpoint, out))
     _show(checkpoint)
-    typer.echo(f"{bundle.manifest.name} {bundle.manifest.version} ({bundle.digest[:12]}) is in {path}")
+    typer.echo(f"{bundle.manifest.name} {bundle.manifest.version} ({bundle.digest[:12]}) is in {bundle.path}")
 
 
 def _show(checkpoint: Checkpoint) -> None:

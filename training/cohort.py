@@ -24,6 +24,11 @@ PARTS: tuple[Part, ...] = ("train", "validation", "calibration", "test")
 MILLIVOLT = 2000
 """Steps of the stored samples in one millivolt: half a microvolt, finer than any converter; int16 reaches to 16 mV."""
 
+
+class CohortError(ValueError):
+    """Participants that make no cohort to train on; the message says why."""
+
+
 _ECG_COLUMNS = ("sampling_rate", "lengths", "samples")
 _COLUMNS = ("ids", "groups", "sex", "age", "heart_rate", "ed", "es", "phenotypes")
 
@@ -101,7 +106,7 @@ def write_shard(path: Path, entries: Sequence[Entry]) -> None:
     """Write some participants as one file, which is there whole or not at all."""
     samples = [np.rint(entry.recording.signal * MILLIVOLT) for entry in entries]
     if max(np.abs(s).max() for s in samples) > np.iinfo(np.int16).max:
-        raise ValueError("an ECG beyond 16 mV cannot be kept in half microvolts of 16 bits")
+        raise CohortError("an ECG beyond 16 mV cannot be kept in half microvolts of 16 bits")
     unfinished = path.with_suffix(".part")
     with unfinished.open("wb") as file:
         np.savez(
@@ -126,7 +131,7 @@ def load(paths: Iterable[Path]) -> Cohort:
 
     Raises
     ------
-    ValueError
+    CohortError
         If no shard is given, or a participant occurs twice.
     """
     shards = []
@@ -134,10 +139,10 @@ def load(paths: Iterable[Path]) -> Cohort:
         with np.load(path, allow_pickle=False) as stored:
             shards.append({name: stored[name] for name in (*_COLUMNS, *_ECG_COLUMNS)})
     if not shards:
-        raise ValueError("a cohort needs at least one shard")
+        raise CohortError("a cohort needs at least one shard")
     columns = {name: np.concatenate([shard[name] for shard in shards]) for name in (*_COLUMNS, "sampling_rate")}
     if len(np.unique(columns["ids"])) != len(columns["ids"]):
-        raise ValueError("a participant occurs twice: every ECG needs its own CMR, by the participant's id")
+        raise CohortError("a participant occurs twice: every ECG needs its own CMR, by the participant's id")
     return Cohort(ecg=[ecg for shard in shards for ecg in _recordings(shard)], **columns)
 
 

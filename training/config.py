@@ -31,7 +31,7 @@ class EcgWidths:
     kernel: int = 7
     stem_kernel: int = 9
     heads: int = 8
-    dropout: float = 0.1
+    dropout: float = 0.0
     embedding: int = 192
 
 
@@ -50,12 +50,12 @@ class Augmentation:
     """
 
     shortest: float = 7.0
-    shorten: float = 0.3
-    gain: float = 0.03
-    lead_gain: float = 0.03
-    noise: float = 0.02
-    wander: float = 0.03
-    mixing: float = 0.03
+    shorten: float = 0.25
+    gain: float = 0.02
+    lead_gain: float = 0.02
+    noise: float = 0.015
+    wander: float = 0.02
+    mixing: float = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from models.phenotypes import PREDICTED
-from training.cohort import PARTS, Cohort, Part, rows, split
+from training.cohort import PARTS, Cohort, CohortError, Part, rows, split
 from training.config import Recipe
 from training.encoders import decimate
 
@@ -47,7 +47,7 @@ def prepare(cohort: Cohort, recipe: Recipe, progress: Progress) -> Dataset:
     }
     empty = [part for part in PARTS if not len(parts[part])]
     if empty:
-        raise ValueError(f"{len(cohort)} participants are too few: nobody falls into {', '.join(empty)}")
+        raise CohortError(f"{len(cohort)} participants are too few: nobody falls into {', '.join(empty)}")
     logarithms = np.log(np.stack([cohort.column(symbol) for symbol in PREDICTED], axis=1))
     targets = torch.from_numpy(logarithms.astype(np.float32))
     mean, sd = _moments(logarithms[parts["train"].numpy()])

@@ -117,7 +117,7 @@ def calibrated(calibration: Predictions, test: Predictions, settings: Calibratio
     """Correlation and stretch from the calibration split; the coverage they then have on the test split."""
     logarithms = np.log(np.stack([calibration.measured(symbol) for symbol in PREDICTED], axis=1))
     errors = (logarithms - calibration.mean) / calibration.sd
-    correlation: Floats = np.asarray(np.corrcoef(errors[np.isfinite(errors).all(axis=1)], rowvar=False))
+    correlation = _correlation(errors[np.isfinite(errors).all(axis=1)])
     normals = correlated_normals(correlation, settings.draws, settings.seed)
     raw = Propagation(symbols=PREDICTED, level=settings.level, normals=normals, stretch=dict.fromkeys(PHENOTYPES, 1.0))
     points, bounds = calibration.points(), calibration.intervals(raw)
@@ -135,6 +135,14 @@ def calibrated(calibration: Predictions, test: Predictions, settings: Calibratio
         stretch=stretch,
         coverage={symbol: coverage(test.measured(symbol), bounds) for symbol, bounds in test.intervals(final).items()},
     )
+
+
+def _correlation(errors: Floats) -> Floats:
+    """Shrunk as Ledoit and Wolf (2004) choose, so that it can be inverted however few the participants."""
+    covariance: Floats = LedoitWolf().fit(errors).covariance_
+    spread = np.sqrt(np.diag(covariance))
+    correlation: Floats = covariance / np.outer(spread, spread)
+    return correlation
 
 
 def stretch_factor(truth: Floats, points: Floats, bounds: Floats, level: float) -> float:

@@ -32,6 +32,7 @@ from models.ecg.recording import LEADS
 from models.phenotypes import PHENOTYPES, PREDICTED
 from training.card import card
 from training.checkpoint import Checkpoint, stated
+from training.config import Recipe
 from training.encoders import EcgEncoder, PhenotypeHead
 from training.finetune import Predictor
 
@@ -88,6 +89,20 @@ def graph_of(checkpoint: Checkpoint) -> Graph:
     return Graph(network, *scales).eval()
 
 
+def free_place(recipe: Recipe, artifacts: Path) -> Path:
+    """Where the bundle will lie.
+
+    Raises
+    ------
+    BundleExists
+        If this version is already there.
+    """
+    target = artifacts / recipe.name / recipe.version
+    if target.exists():
+        raise BundleExists(f"{target} exists. {BundleExists.__doc__}")
+    return target
+
+
 def export(checkpoint: Checkpoint, artifacts: Path) -> Path:
     """Write `<artifacts>/<name>/<version>/`.
 
@@ -96,9 +111,7 @@ def export(checkpoint: Checkpoint, artifacts: Path) -> Path:
     BundleExists
         If this version is already there.
     """
-    target = artifacts / checkpoint.recipe.name / checkpoint.recipe.version
-    if target.exists():
-        raise BundleExists(f"{target} exists. {BundleExists.__doc__}")
+    target = free_place(checkpoint.recipe, artifacts)
     unfinished = target.with_name(f".{target.name}.part")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)

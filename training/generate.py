@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 import training.simulate
 from models.phenotypes import PHENOTYPES
 from training.cmr import canonical
-from training.cohort import Entry, write_shard
+from training.cohort import CohortError, Entry, write_shard
 from training.simulate import Participant, simulate
 
 SHARD = 100
@@ -28,7 +28,7 @@ SEEDS_APART = 1_000_000
 DESCRIPTION = "cohort.json"
 
 
-class StaleCohort(Exception):
+class StaleCohort(CohortError):
     """The directory holds participants of another seed or another simulator; nothing is mixed."""
 
 

@@ -111,17 +111,17 @@ def _evaluate(
         "men": cohort.sex[tested] == "M",
     }
     return Evaluation(
-        trained_range={
-            symbol: (float(np.nanmin(values)), float(np.nanmax(values)))
-            for symbol in PREDICTED
-            for values in (cohort.column(symbol)[trained],)
-        },
+        trained_range={symbol: _range(cohort.column(symbol)[trained]) for symbol in PREDICTED},
         interval=calibrated(calibration, test, recipe.calibration),
         ood=out_of_distribution(scores, recipe.calibration),
-        performance=performances(test, groups, cohort.phenotypes[trained], SMALLEST_GROUP),
+        performance=performances(test, groups, cohort.phenotypes[trained], min(SMALLEST_GROUP, len(tested))),
         discrimination=discriminations(test, groups),
         retrieval=retrievals(retrieved, [(pair.first, pair.second) for pair in pairs(recipe.anchors)]),
     )
+
+
+def _range(measured: NDArray[np.float64]) -> tuple[float, float]:
+    return float(np.nanmin(measured)), float(np.nanmax(measured))
 
 
 def _predictions(cohort: Cohort, data: Dataset, network: Predictor, part: Part) -> Predictions:

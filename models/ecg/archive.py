@@ -66,7 +66,7 @@ def unpack(data: bytes) -> dict[str, bytes]:
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, bytes]:
-    entries = [entry for entry in archive.infolist() if not entry.is_dir() and not _is_litter(entry.filename)]
+    entries = [entry for entry in archive.infolist() if not _is_litter(entry.filename)]
     _check_sizes(entries)
     files: dict[str, bytes] = {}
     for entry in entries:
@@ -80,8 +80,8 @@ def _members(archive: zipfile.ZipFile) -> dict[str, bytes]:
 
 
 def _is_litter(name: str) -> bool:
-    """Whether a member is what macOS and editors leave behind."""
-    return name.startswith("__MACOSX/") or PurePosixPath(name).name.startswith(".")
+    """Whether a member is a folder, or what macOS and editors leave behind."""
+    return name.endswith("/") or name.startswith("__MACOSX/") or PurePosixPath(name).name.startswith(".")
 
 
 def _check_sizes(entries: list[zipfile.ZipInfo]) -> None:

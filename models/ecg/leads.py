@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from models.ecg.errors import DecodeError
 from models.ecg.recording import LEADS, Remark, twelve_leads
 
+MAX_SAMPLES = 500_000
+"""Of one lead: 8 min at 1000 Hz, far beyond a resting ECG, and little memory in twelve leads; more is a Holter."""
+
 # SCP-ECG lead numbers (EN 1064:2020, table of section 3), which DICOM writes as SCPECG 5.6.3-9-n or MDC 2:n (CID 3001).
 _BY_NUMBER = {
     **dict(zip(range(1, 9), ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"), strict=True)),
@@ -18,7 +21,8 @@ _BY_NUMBER = {
 }
 _BY_NAME = {lead.lower(): lead for lead in LEADS} | {"-avr": "-aVR", "avrneg": "-aVR"}
 _CODE = re.compile(r"(?:5\.6\.3-9-|2:)(\d{1,5})(?!\d)")
-_DECORATION = re.compile(r"mdc_ecg_lead_|\b(?:lead|ecg|ekg)\b|\([^)]*\)|\[[^\]]*\]|-ref\b|[\s_.:]+")
+# Blanks go, as in "a V R", but not between two numerals: "I II" is no lead III.
+_DECORATION = re.compile(r"mdc_ecg_lead_|\b(?:lead|ecg|ekg)\b|\([^)]*\)|\[[^\]]*\]|-ref\b|(?<!i)[\s_.:]+|[\s_.:]+(?!i)")
 
 
 def lead_name(label: str) -> str | None:

@@ -10,16 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile
-from models.ecg.leads import arrange, lead_name
+from models.ecg.leads import MAX_SAMPLES, arrange, lead_name
 from models.ecg.patient import age_in_years, sex_of
 from models.ecg.recording import Recording
 from models.ecg.stated import Stated
 
 MAX_COLUMNS = 64
-MAX_ROWS = 2_000_000
 _MAX_PREFACE = 200  # comment lines before the table
 
-_COMMENT = re.compile(r"#\s*([A-Za-z_ ]+?)\s*(?:[=:]|\s)\s*(\S.*?)\s*")
+_COMMENT = re.compile(r"#\s*([A-Za-z_ ]+?)\s*(?:[=:]\s*|\s(?=\d))(\S.*?)\s*")
 _RATE_KEYS = {
     "fs", "rate", "hz", "sampling_rate", "sampling_rate_hz", "sampling rate", "sampling frequency", "frequency",
 }  # fmt: skip
@@ -116,8 +115,8 @@ def _numbers(body: bytes, preface: _Preface) -> NDArray[np.float64]:
         raise UnsafeFile(f"a table of {preface.columns} columns is no ECG")
     if not body.strip():
         raise TruncatedFile("the table ends behind its header")
-    if body.count(b"\n") > MAX_ROWS:
-        raise UnsafeFile(f"a table of more than {MAX_ROWS} rows is no ECG")
+    if body.count(b"\n") > MAX_SAMPLES:
+        raise UnsafeFile(f"a table of more than {MAX_SAMPLES} rows is no ECG")
     separator = preface.separator.encode()
     if separator != b"," and b"," in body:
         body = body.replace(b",", b".")  # the decimal comma that goes with a semicolon or tab
@@ -168,7 +167,8 @@ def _rate(comments: dict[str, str], table: NDArray[np.float64], is_time: list[re
 def _rate_of(times: NDArray[np.float64], unit: str) -> float:
     """Hertz of an evenly running clock; its rounding (to milliseconds, over seconds) is told from its pace."""
     steps = np.diff(times)
-    if len(steps) == 0 or not np.isfinite(steps).all() or steps.min() <= 0 or steps.max() > 2 * np.median(steps):
+    step = float(np.median(steps)) if len(steps) else 0.0
+    if not (step > 0 and (np.abs(steps - step) <= step / 2).all()):  # half a step: timestamps are rounded when written
         raise DecodeError("the time column does not run evenly")
     seconds = (times[-1] - times[0]) * (1e-3 if unit.lower().startswith("m") else 1.0)
     rate = float(len(steps) / seconds)

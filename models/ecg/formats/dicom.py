@@ -11,9 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from models.ecg.errors import DecodeError, MissingLeads, MissingMetadata, TooShort, TruncatedFile, UnsupportedFormat
+from models.ecg.checks import SHORTEST
+from models.ecg.errors import (
+    DecodeError,
+    MissingLeads,
+    MissingMetadata,
+    TooShort,
+    TruncatedFile,
+    UnsafeFile,
+    UnsupportedFormat,
+)
 from models.ecg.formats.dicom_file import is_dicom, parsing, read_file
-from models.ecg.leads import arrange, lead_name
+from models.ecg.leads import MAX_SAMPLES, arrange, lead_name
 from models.ecg.patient import age_between, age_in_years, sex_of
 from models.ecg.recording import INDEPENDENT_LEADS, Filters, Recording, Remark
 from models.ecg.stated import Stated
@@ -21,7 +30,6 @@ from models.ecg.stated import Stated
 matches = is_dicom
 
 MAX_CHANNELS = 64
-SHORTEST = 7.0  # seconds, as the quality check has it: below it a set of groups is a 3x4 print-out
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1.9."
 _HEMODYNAMIC = f"{_STORAGE}2.1"
@@ -135,8 +143,8 @@ def _complete(labels: Sequence[str | None]) -> list[str] | None:
 
 
 def _choose(groups: list[_Group], stated: Stated) -> _Group:
-    """The first group with all leads; original rhythm before derived beats (C.10.9.1.1, Waveform Originality)."""
-    groups = sorted(groups, key=lambda group: _text(group.item, "WaveformOriginality") != "ORIGINAL")
+    """The first group with all leads; where there is original rhythm, no derived beat stands in for it (C.10.9.1.1)."""
+    groups = [group for group in groups if _text(group.item, "WaveformOriginality") == "ORIGINAL"] or groups
     for group in groups:
         if group.leads().issuperset(INDEPENDENT_LEADS):
             return group
@@ -178,6 +186,8 @@ def _raw(group: _Group, little_endian: bool) -> tuple[NDArray[np.float64], int]:
         raise DecodeError(f"{item.WaveformBitsAllocated} bits allocated for DICOM samples of type {interpretation}")
     dtype = np.dtype(code).newbyteorder("<" if little_endian else ">")
     count = len(group.labels) * group.samples
+    if MAX_SAMPLES < group.samples <= len(item.WaveformData):
+        raise UnsafeFile(f"{group.samples} samples in a channel are more than any resting ECG has")
     content = item.WaveformData
     if not isinstance(content, bytes) or count == 0 or len(content) < count * dtype.itemsize:
         raise TruncatedFile(f"the DICOM waveform is shorter than the {group.samples} samples announced")

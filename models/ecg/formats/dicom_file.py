@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -39,10 +39,8 @@ _ENCODINGS = {  # transfer syntax: (implicit VR, little endian), PS3.5 section 1
 # Whatever pydicom and its converters raise on damaged elements; found by changing bytes of real files at random.
 _PARSING_ERRORS = (
     AttributeError,
-    BytesLengthException,
     EOFError,
     InvalidDicomError,
-    KeyError,
     LookupError,
     NotImplementedError,
     OverflowError,

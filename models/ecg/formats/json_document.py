@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, ValidationError
 
 from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile, UnsupportedFormat
-from models.ecg.leads import arrange
+from models.ecg.leads import MAX_SAMPLES, arrange
 from models.ecg.patient import age_in_years, sex_of
 from models.ecg.recording import Recording
 from models.ecg.stated import Stated
@@ -147,4 +147,6 @@ def _samples(label: str, row: object) -> NDArray[np.float64]:
     """One lead; neither text nor truth values pass for numbers."""
     if not isinstance(row, list) or not {int, float, type(None)}.issuperset(map(type, row)):
         raise DecodeError(f"lead {label[:40]!r} of the JSON document is no list of numbers")
+    if len(row) > MAX_SAMPLES:
+        raise UnsafeFile(f"lead {label[:40]!r} has {len(row)} samples, more than any resting ECG")
     return np.array(row, dtype=np.float64)

@@ -8,11 +8,9 @@ from datetime import datetime
 
 from models.ecg.errors import DecodeError, UnsafeFile, UnsupportedFormat
 from models.ecg.formats.wfdb_samples import STORAGE
+from models.ecg.leads import MAX_SAMPLES
 
 MAX_SIGNALS = 64
-MAX_SAMPLES = 20_000_000
-"""Of one signal: 11 h at 500 Hz; more is asked only by headers that want memory."""
-
 _RECORD = re.compile(
     r"(?P<name>[\w-]+)(?P<segments>/\d+)?[ \t]+(?P<signals>\d{1,6})"
     r"(?:[ \t]+(?P<rate>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)(?:/\S+)?"

@@ -8,10 +8,10 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from models.ecg.errors import ChecksumMismatch, DecodeError, IncompleteRecording, TruncatedFile
+from models.ecg.errors import ChecksumMismatch, DecodeError, IncompleteRecording, TruncatedFile, UnsafeFile
 from models.ecg.formats.wfdb_header import Header, Signal, is_header, parse
 from models.ecg.formats.wfdb_samples import DIFFERENCES, STORAGE, Samples
-from models.ecg.leads import arrange
+from models.ecg.leads import MAX_SAMPLES, arrange
 from models.ecg.patient import age_in_years, sex_of
 from models.ecg.recording import Recording
 from models.ecg.stated import Stated
@@ -101,6 +101,8 @@ def _unpack(content: bytes, group: tuple[Signal, ...], announced: int | None) ->
     storage = STORAGE[first.storage]
     stored = storage.samples_in(max(len(content) - first.offset, 0)) // len(group)
     length = announced or stored
+    if length > MAX_SAMPLES:
+        raise UnsafeFile(f"{first.file[:80]!r} holds {length} samples of each signal, more than any resting ECG")
     if length == 0 or stored < length:
         raise TruncatedFile(f"{first.file[:80]!r} holds {stored} samples of each signal, the header announces {length}")
     end = first.offset + storage.bytes_of(length * len(group))

@@ -1,0 +1,48 @@
+"""The commands refuse in a sentence, and before the work rather than after it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from models.bundle import Bundle
+from training.__main__ import app
+
+RUNNER = CliRunner()
+
+
+@pytest.mark.parametrize("command", ["demo", "simulate", "train", "export"])
+def test_every_command_explains_itself(command):
+    result = RUNNER.invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+def test_a_released_version_is_refused_before_anything_is_simulated(toy_bundle, tmp_path):
+    work = tmp_path / "work"
+    result = RUNNER.invoke(app, ["demo", "--out", str(toy_bundle.parents[1]), "--work", str(work)])
+    assert result.exit_code == 2
+    assert "never" in result.output
+    assert not work.exists()
+
+
+def test_a_folder_without_a_cohort_is_refused(tmp_path):
+    result = RUNNER.invoke(app, ["train", str(tmp_path), "--work", str(tmp_path / "run")])
+    assert result.exit_code == 2
+    assert "at least one shard" in result.output
+
+
+def test_a_cohort_of_another_simulator_is_refused(tmp_path):
+    (tmp_path / "cohort.json").write_text(json.dumps({"simulator": "another"}))
+    result = RUNNER.invoke(app, ["simulate", str(tmp_path), "--participants", "50"])
+    assert result.exit_code == 2
+    assert "another seed or simulator" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_a_checkpoint_becomes_a_bundle_that_opens(toy_checkpoint, toy_run, tmp_path):
+    result = RUNNER.invoke(app, ["export", str(toy_run / "checkpoint.pt"), "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    bundle = Bundle.open(tmp_path / toy_checkpoint.recipe.name / toy_checkpoint.recipe.version)
+    assert bundle.digest[:12] in result.output
