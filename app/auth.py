@@ -106,6 +106,7 @@ def open_session(response: Response, request: Request, key: str) -> bool:
     settings = _gateway(request).settings
     lifetime = timedelta(hours=settings.session_hours)
     with _gateway(request).store.writing() as connection:
+        keys.forget_expired(connection)
         session = keys.create(
             connection,
             name=f"session of {found.name}"[:64],

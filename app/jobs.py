@@ -11,6 +11,7 @@ import contextlib
 import logging
 import queue
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -18,6 +19,7 @@ from celery import Celery
 from kombu import Connection, Consumer, Message, Queue
 from kombu.exceptions import OperationalError
 from pydantic import ValidationError
+from sqlalchemy.exc import IntegrityError
 
 from app.metrics import Metrics
 from app.store import Store, StoreUnavailable, outbox
@@ -93,15 +95,16 @@ class Dispatcher(threading.Thread):
         self._celery.close()
 
     def run(self) -> None:
-        """Alternate between new jobs and a look at the outbox."""
+        """Send what is new at once, and look at the outbox every so often, however busy it is."""
+        next_look = time.monotonic()
         while not self._stopping.is_set():
-            try:
+            with contextlib.suppress(queue.Empty):
                 due = self._new.get(timeout=RECONCILE_SECONDS)
-            except queue.Empty:
+                if due is not None:
+                    self._send([due])
+            if time.monotonic() >= next_look and not self._stopping.is_set():
                 self._reconcile()
-                continue
-            if due is not None:
-                self._send([due])
+                next_look = time.monotonic() + RECONCILE_SECONDS
 
     def _reconcile(self) -> None:
         try:
@@ -191,6 +194,8 @@ class Recorder(threading.Thread):
         try:
             with self._store.writing() as connection:
                 recorded = outbox.record(connection, answer)
+        except IntegrityError:  # another gateway recorded the same answer at this moment
+            recorded = None
         except StoreUnavailable as error:
             log.warning("the store does not answer (%s); the answer goes back to the broker", error)
             self._stopping.wait(RETRY_SECONDS)

@@ -21,9 +21,9 @@ router = APIRouter(tags=["Operations"])
 
 
 class Health(BaseModel):
-    """The process answers."""
+    """Whether the process does all of its work: it answers, sends jobs and records answers."""
 
-    status: Literal["alive"] = "alive"
+    status: Literal["alive", "broken"]
 
 
 class Readiness(BaseModel):
@@ -34,10 +34,13 @@ class Readiness(BaseModel):
     broker: bool
 
 
-@router.get("/healthz", summary="Is the process alive?")
-async def healthz() -> Health:
-    """Always 200 while the event loop turns."""
-    return Health()
+@router.get("/healthz", summary="Is the process alive?", responses={503: {"model": Health}})
+async def healthz(request: Request) -> Response:
+    """200 while the process does its work; 503 when one of its threads ended by a bug and only a restart helps."""
+    gateway: Gateway = request.app.state.gateway
+    alive = gateway.dispatcher.is_alive() and gateway.recorder.is_alive()
+    health = Health(status="alive" if alive else "broken")
+    return JSONResponse(health.model_dump(), status_code=200 if alive else 503)
 
 
 @router.get("/readyz", summary="May ECGs be sent?", responses={503: {"model": Readiness}})

@@ -65,6 +65,11 @@ def find(connection: Connection, key: str) -> Principal | None:
     return Principal(row.id, row.name, frozenset(row.scopes))
 
 
+def forget_expired(connection: Connection) -> None:
+    """Delete keys that have expired: sessions come and go, and nobody asks for old ones."""
+    connection.execute(api_keys.delete().where(api_keys.c.expires_at <= datetime.now(UTC)))
+
+
 def revoke(connection: Connection, key_id: str) -> bool:
     """Make a key useless from now on; False if there is none by this id."""
     found = connection.execute(

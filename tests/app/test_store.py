@@ -253,6 +253,17 @@ def test_a_key_is_kept_as_a_hash_and_can_be_revoked_and_expires(store: Store) ->
         assert key not in str(connection.execute(select(tables.api_keys)).all())
 
 
+def test_only_expired_keys_are_forgotten(store: Store) -> None:
+    with store.writing() as connection:
+        kept = keys.create(connection, name="kept", scopes=["ecgs:read"])
+        session = keys.create(connection, name="session", scopes=["ecgs:read"], lifetime=timedelta(hours=1))
+        keys.create(connection, name="old", scopes=["ecgs:read"], lifetime=timedelta(seconds=-1))
+        keys.forget_expired(connection)
+        assert [key.name for key in keys.listed(connection)] == ["kept", "session"]
+        assert keys.find(connection, kept)
+        assert keys.find(connection, session)
+
+
 def test_a_store_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     folder = tmp_path / "a-folder.sqlite"
     folder.mkdir()

@@ -79,7 +79,7 @@ def test_the_anchor_features_are_frozen(data):
 
 def test_a_known_phenotype_is_recovered_on_hearts_never_seen(data, silent):
     torch.manual_seed(0)
-    recipe = replace(hearts.TINY, finetuning=Schedule(epochs=25, batch=16, learning_rate=1e-2, weight_decay=0.0))
+    recipe = replace(hearts.TINY, finetuning=Schedule(epochs=60, batch=36, learning_rate=1e-2, weight_decay=0.0))
     network, _ = finetune(EcgEncoder(recipe.ecg), data, recipe, silent)
     unseen = torch.cat([data.parts["calibration"], data.parts["test"]])
     _, mean, _ = network.predict(data.ecg[unseen])
