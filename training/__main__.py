@@ -73,7 +73,7 @@ def _progress() -> Progress:
 def demo(
     out: Out,
     work: Annotated[Path, typer.Option(help="Where cohort and checkpoint are kept.")] = Path("runs/demo"),
-    participants: Participants = 4000,
+    participants: Participants = 6000,
     seed: Seed = 1,
     processes: Processes = CORES,
     threads: Threads = CORES,
@@ -94,7 +94,7 @@ def demo(
 
 @app.command()
 def simulate(
-    folder: CohortFolder, participants: Participants = 4000, seed: Seed = 1, processes: Processes = CORES
+    folder: CohortFolder, participants: Participants = 6000, seed: Seed = 1, processes: Processes = CORES
 ) -> None:
     """Simulate participants, each with an ECG and a cardiac MRI of one heart; an interrupted run continues.
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -145,6 +146,17 @@ def write_onnx(graph: Graph, samples: int, path: Path) -> None:
             external_data=False,
             verbose=False,
         )
+    _forget_sources(path)
+
+
+def _forget_sources(path: Path) -> None:
+    """Remove what the exporter notes of every node: lines of code, and where on this machine they lie."""
+    model = onnx.load(path)
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(model, path)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -73,6 +74,13 @@ def test_the_manifest_gives_the_range_of_the_training_labels(toy_bundle, toy_coh
     values = toy_cohort.column("LVM")[np.isin(toy_cohort.ids, trained)]
     (output,) = (o for o in Bundle.open(toy_bundle).manifest.outputs if o.symbol == "LVM")
     assert output.trained_range == pytest.approx((values.min(), values.max()))
+
+
+def test_the_bundle_does_not_tell_where_it_was_made(toy_bundle):
+    for file in toy_bundle.iterdir():
+        content = file.read_bytes()
+        for trace in (str(Path(__file__).parents[2]).encode(), b".py", b"site-packages", b"/home/", b"/root/"):
+            assert trace not in content or file.suffix == ".npz", (file.name, trace)
 
 
 def test_the_card_warns_and_tells_how_to_rebuild(toy_bundle):
