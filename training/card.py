@@ -100,9 +100,15 @@ def _retrieval(manifest: Manifest) -> str:
 
 
 def _rebuild(manifest: Manifest) -> str:
-    participants, seed = manifest.training["participants"], manifest.training["seed"]
-    command = f"python -m training demo --out artifacts --participants {participants} --seed {seed}"
-    return f"```\n{command}\n```\n\nThe same machine and number of threads give the same weights, bit by bit."
+    facts = manifest.training
+    command = (
+        f"python -m training demo --out artifacts --version {manifest.version} "
+        f"--participants {facts['participants']} --seed {facts['seed']} --threads {facts['threads']}"
+    )
+    return (
+        f"```\n{command}\n```\n\nThe same code (version {facts['code_version']}, torch {facts['torch_version']}), "
+        "machine and number of threads give the same weights, bit by bit."
+    )
 
 
 def _bullets(lines: Iterable[str]) -> str:

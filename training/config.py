@@ -104,7 +104,7 @@ class Recipe:
     """Everything that decides what comes out, beside the cohort itself."""
 
     name: str = "ecg2cmr-sim"
-    version: str = "0.1.0"
+    version: str = "0.2.0"
     seed: int = 1
     preprocessing: Preprocessing = PREPROCESSING
     min_duration: float = 7.0
