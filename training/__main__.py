@@ -147,9 +147,10 @@ def _simulated(folder: Path, participants: int, seed: int, processes: int, progr
 
 
 def _trained(shards: list[Path], work: Path, recipe: Recipe, threads: int, progress: Progress) -> Checkpoint:
-    torch.set_num_threads(threads)
     with _refusals():
-        return train(load(shards), work, recipe, progress)
+        cohort = load(shards)
+        torch.set_num_threads(threads)
+        return train(cohort, work, recipe, progress)
 
 
 def _exported(checkpoint: Checkpoint, out: Path) -> None:

@@ -11,8 +11,9 @@ from training.export import export
 from training.train import train
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def _one_thread():
+    """Bit-equal weights need the same number of threads, which the commands under test set for the whole process."""
     torch.set_num_threads(1)
 
 
@@ -33,6 +34,7 @@ def toy_run(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def toy_checkpoint(toy_cohort, toy_run, silent):
+    torch.set_num_threads(1)  # this fixture may be made before the one above runs
     return train(toy_cohort, toy_run, hearts.TINY, silent)
 
 
