@@ -24,6 +24,7 @@ from app.main import create_app
 from app.settings import Settings
 from app.store import Store, StoreUnavailable, keys
 from models.bundle import BundleError
+from models.report import Report
 
 log = logging.getLogger("ecg2cmr")
 
@@ -188,8 +189,6 @@ def submit(
 
 def _print_report(report: dict[str, object]) -> None:
     """The report as a short table."""
-    from models.report import Report  # noqa: PLC0415  # pydantic models are slow to import and only needed here
-
     parsed = Report.model_validate(report)
     typer.echo(f"{parsed.id}  {parsed.status}" + (f"  {parsed.reason}" if parsed.reason else ""))
     for e in parsed.estimates:
