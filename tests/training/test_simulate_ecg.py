@@ -20,11 +20,12 @@ from training.simulate.population import Disease, Person, Subject, Volumes
 from training.simulate.recording import record, sample_rhythm
 from training.simulate.torso import (
     CONDUCTIVITY,
-    Placement,
+    Lie,
     closed_faces,
     lead_field,
     pose_of,
-    sample_placement,
+    sample_lie,
+    sample_slips,
     solid_angles,
     torso_lead_field,
     torso_of,
@@ -43,7 +44,8 @@ class Heart:
 
     subject: Subject
     shape: Shape
-    placement: Placement
+    lie: Lie
+    slips: np.ndarray
     conduction: Conduction
     repolarisation: Repolarisation
 
@@ -53,9 +55,9 @@ class Heart:
 
     def beat(self) -> Beat:
         subject, torso = self.subject, torso_of(self.subject.person)
-        pose = pose_of(self.placement, torso, self.ventricles)
+        pose = pose_of(self.lie, torso, self.ventricles)
         atria = build_atria(subject.volumes, self.ventricles, pose, np.random.default_rng(0))
-        field = torso_lead_field(torso, self.placement)
+        field = torso_lead_field(torso, self.slips, self.lie.conductivity)
         return beat(
             self.ventricles,
             atria,
@@ -79,7 +81,8 @@ def healthy_heart(seed: int) -> Heart:
     return Heart(
         subject=Subject(person=person, disease=disease, volumes=volumes, heart_rate=65.0),
         shape=sample_shape(disease, rng),
-        placement=sample_placement(person, rng),
+        lie=sample_lie(person, rng),
+        slips=sample_slips(rng),
         conduction=sample_conduction(disease, rng),
         repolarisation=sample_repolarisation(person, rng),
     )
@@ -132,9 +135,9 @@ def test_a_closed_surface_fills_half_of_the_sky_of_its_own_points() -> None:
 def test_a_heart_at_one_potential_is_silent(hearts: list[Heart]) -> None:
     heart = hearts[0]
     torso = torso_of(heart.subject.person)
-    pose = pose_of(heart.placement, torso, heart.ventricles)
+    pose = pose_of(heart.lie, torso, heart.ventricles)
     mesh = build_mesh(heart.ventricles, heart.subject.disease)
-    matrix = source_matrix(mesh, heart.ventricles, pose, torso_lead_field(torso, heart.placement))
+    matrix = source_matrix(mesh, heart.ventricles, pose, torso_lead_field(torso, heart.slips, heart.lie.conductivity))
     assert np.abs(matrix.sum(0)).max() < 1e-9 * np.abs(matrix).sum(0).max()
 
 
@@ -193,7 +196,7 @@ def test_even_a_large_heart_lies_behind_the_chest_wall(hearts: list[Heart]) -> N
         large = replace(heart.subject, volumes=replace(heart.subject.volumes, lv_edv=380.0, lv_esv=300.0, rv_edv=260.0))
         ventricles = build_ventricles(large, heart.shape, "ED")
         torso = torso_of(heart.subject.person)
-        surface = pose_of(heart.placement, torso, ventricles).to_torso(ventricles.outer_surface())
+        surface = pose_of(heart.lie, torso, ventricles).to_torso(ventricles.outer_surface())
         assert (surface[:, 1] - torso.chest(surface[:, 0], surface[:, 2])[:, 1]).min() >= 20 - 1e-6
 
 

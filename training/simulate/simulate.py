@@ -5,28 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from models.phenotypes import PHENOTYPES, derive
-from training.simulate.activation import sample_conduction
-from training.simulate.anatomy import Ventricles, build_ventricles, sample_shape
-from training.simulate.atria import build_atria
-from training.simulate.electrics import beat, sample_repolarisation
+from training.simulate.electrics import beat
+from training.simulate.heart import Again, Heart, heart_of, stream
 from training.simulate.imaging import SPACING, acquire, measure
 from training.simulate.participant import Participant
-from training.simulate.population import Subject, sample_subject
 from training.simulate.recording import record, sample_rhythm
-from training.simulate.torso import pose_of, sample_placement, torso_lead_field, torso_of
-
-_STAGES = 7
+from training.simulate.torso import sample_slips, torso_lead_field
 
 
-def simulate(seed: int) -> Participant:
+def simulate(seed: int, again: Again = Again()) -> Participant:  # noqa: B008  # frozen
     """The participant of this seed, the same bytes every time on one machine.
-
-    Each stage (population, shape, electrics, placement, rhythm, noise, imaging) draws from a stream of its own, so that
-    one can be drawn again while the others stay.
 
     Parameters
     ----------
     seed : not negative; another seed is another person.
+    again : the same heart with new electrodes, rhythm, noise or scan.
 
     Returns
     -------
@@ -36,29 +29,19 @@ def simulate(seed: int) -> Participant:
         whole left atrium (in practice it is measured on long-axis views). LVWT is the wall thickness averaged over the
         endocardial surface at end-diastole, LAV the left atrial volume at its largest.
     """
-    streams = [np.random.default_rng(stream) for stream in np.random.SeedSequence(seed).spawn(_STAGES)]
-    population, shaping, electrics, placing, timing, noise, imaging = streams
-    subject = sample_subject(population)
-    person, disease = subject.person, subject.disease
-
-    shape = sample_shape(disease, shaping)
-    phases = build_ventricles(subject, shape, "ED"), build_ventricles(subject, shape, "ES")
-    torso, placement = torso_of(person), sample_placement(person, placing)
-    pose = pose_of(placement, torso, phases[0])
-    atria = build_atria(subject.volumes, phases[0], pose, electrics)
-
+    heart = heart_of(seed)
+    person, disease, heart_rate = heart.subject.person, heart.subject.disease, heart.subject.heart_rate
+    slips = sample_slips(stream(seed, "electrodes", again.electrodes))
+    field = torso_lead_field(heart.torso, slips, heart.lie.conductivity)
     one_beat = beat(
-        phases[0],
-        atria,
-        pose,
-        torso_lead_field(torso, placement),
-        disease,
-        sample_conduction(disease, electrics),
-        sample_repolarisation(person, electrics),
-        subject.heart_rate,
+        heart.ed, heart.atria, heart.pose, field, disease, heart.conduction, heart.repolarisation, heart_rate
     )
-    stack = acquire(person, phases, atria, torso, pose, imaging)
-    analytic = _true_phenotypes(subject, phases[0])
+    timing = stream(seed, "rhythm", again.rhythm)
+    rhythm = sample_rhythm(person, heart_rate, timing)
+    stack = acquire(
+        person, (heart.ed, heart.es), heart.atria, heart.torso, heart.pose, stream(seed, "imaging", again.imaging)
+    )
+    analytic = true_phenotypes(heart)
     return Participant(
         seed=seed,
         pathology=disease.pathology,
@@ -67,23 +50,24 @@ def simulate(seed: int) -> Participant:
         age=person.age,
         height=person.height,
         weight=person.weight,
-        heart_rate=subject.heart_rate,
-        recording=record(one_beat, sample_rhythm(person, subject.heart_rate, timing), person, timing, noise),
+        heart_rate=heart_rate,
+        recording=record(one_beat, rhythm, person, timing, stream(seed, "noise", again.noise)),
         ed=stack.ed,
         es=stack.es,
         spacing=SPACING,
-        phenotypes=_complete(analytic | measure(stack), subject.heart_rate),
-        analytic=_complete(analytic, subject.heart_rate),
+        phenotypes=_complete(analytic | measure(stack), heart_rate),
+        analytic=_complete(analytic, heart_rate),
     )
 
 
-def _true_phenotypes(subject: Subject, ed: Ventricles) -> dict[str, float]:
-    volumes = subject.volumes
+def true_phenotypes(heart: Heart) -> dict[str, float]:
+    """The predicted phenotypes as the parametric heart has them."""
+    volumes = heart.subject.volumes
     return {
         "LVEDV": volumes.lv_edv,
         "LVESV": volumes.lv_esv,
         "LVM": volumes.lv_mass,
-        "LVWT": ed.left.mean_wall,
+        "LVWT": heart.ed.left.mean_wall,
         "RVEDV": volumes.rv_edv,
         "RVESV": volumes.rv_esv,
         "LAV": volumes.la,

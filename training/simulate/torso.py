@@ -89,8 +89,8 @@ def torso_of(person: Person) -> Torso:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Placement:
-    """How the heart lies and where the electrodes were stuck: nuisance between people of one build.
+class Lie:
+    """How the heart lies in this chest, and how the chest conducts: it differs between people of one build.
 
     Attributes
     ----------
@@ -98,8 +98,6 @@ class Placement:
         Degrees: direction of the apex from the front to the left, and downwards; turn about the long axis.
     shift : ndarray, (3,)
         Millimetres from the usual place.
-    slips : ndarray, (6, 2)
-        How far V1 to V6 were stuck from where they belong: sideways and up, mm.
     conductivity : float
         Of this thorax, S/mm: lungs, muscle and fat differ between people.
     """
@@ -108,27 +106,30 @@ class Placement:
     elevation: float
     roll: float
     shift: Array
-    slips: Array
     conductivity: float
 
 
-def sample_placement(person: Person, rng: np.random.Generator) -> Placement:
-    """Draw the pose of the heart and the errors of electrode placement.
-
-    A heavier body lifts the diaphragm and turns the heart to the horizontal. The skill of the recorder varies; V1 and
-    V2 land too high in about half of routine recordings (Wenger & Kligfield, J Electrocardiol 1996;29:179).
-    """
-    skill = rng.gamma(4.0, 2.5)
-    slips = rng.normal(0, 1, (6, 2)) * skill
-    slips[:2, 1] += 12.0 * abs(rng.standard_normal()) * (rng.random() < 0.5)
-    return Placement(
+def sample_lie(person: Person, rng: np.random.Generator) -> Lie:
+    """Draw the lie of the heart; a heavier body lifts the diaphragm and turns the heart to the horizontal."""
+    return Lie(
         azimuth=bounded_normal(rng, _AZIMUTH, 9.0),
         elevation=bounded_normal(rng, _ELEVATION - 0.7 * (person.bmi - 26.5), 10.0),
         roll=bounded_normal(rng, 0.0, 12.0),
         shift=rng.normal(0, 1, 3) * np.array([7.0, 6.0, 9.0]),
-        slips=slips,
         conductivity=CONDUCTIVITY * float(np.exp(0.10 * bounded_normal(rng, 0, 1))),
     )
+
+
+def sample_slips(rng: np.random.Generator) -> Array:
+    """How far V1 to V6 were stuck from where they belong, (6, 2): sideways and up, mm.
+
+    The skill of the recorder varies; V1 and V2 land too high in about half of routine recordings (Wenger & Kligfield,
+    J Electrocardiol 1996;29:179).
+    """
+    skill = rng.gamma(4.0, 2.5)
+    slips = rng.normal(0, 1, (6, 2)) * skill
+    slips[:2, 1] += 12.0 * abs(rng.standard_normal()) * (rng.random() < 0.5)
+    return np.asarray(slips)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -143,12 +144,12 @@ class Pose:
         return np.asarray(self.origin + points @ self.axes)
 
 
-def pose_of(placement: Placement, torso: Torso, ventricles: Ventricles) -> Pose:
+def pose_of(lie: Lie, torso: Torso, ventricles: Ventricles) -> Pose:
     """Lay the centre of both ventricles at its place in the chest, with the long axis as drawn.
 
     A large heart that would press into the chest wall lies further back.
     """
-    azimuth, elevation, roll = np.radians([placement.azimuth, placement.elevation, placement.roll])
+    azimuth, elevation, roll = np.radians([lie.azimuth, lie.elevation, lie.roll])
     apex = np.array([np.cos(elevation) * np.sin(azimuth), -np.cos(elevation) * np.cos(azimuth), -np.sin(elevation)])
     septum = _TO_SEPTUM - apex * (_TO_SEPTUM @ apex)
     septum /= np.linalg.norm(septum)
@@ -161,22 +162,22 @@ def pose_of(placement: Placement, torso: Torso, ventricles: Ventricles) -> Pose:
         ]
     )
     centre = np.array([0.28 * ventricles.rv_width, 0.0, -0.10 * ventricles.left.semi_axis])
-    origin = _PLACE * [1, torso.depth, 1] + placement.shift - centre @ axes
+    origin = _PLACE * [1, torso.depth, 1] + lie.shift - centre @ axes
     surface = origin + ventricles.outer_surface() @ axes
     front = torso.chest(surface[:, 0], surface[:, 2])
     too_close = _CHEST_WALL - (surface[:, 1] - front[:, 1]).min()
     return Pose(axes=axes, origin=origin + np.array([0.0, max(0.0, too_close), 0.0]))
 
 
-def electrode_positions(torso: Torso, placement: Placement) -> Array:
+def electrode_positions(torso: Torso, slips: Array) -> Array:
     """(9, 3) in the order of `ELECTRODES`; the chest leads as AHA/ACC/HRS part I (Kligfield 2007) places them."""
     limbs = torso.skin(np.radians([188.0, -8.0, -42.0]), np.array([_ARMS, _ARMS, _LEG]))
     midclavicular, sternal, fifth_space = 0.50 * torso.width, 24.0, -27.0
     sites = [(-sternal, 0.0), (sternal, 0.0), (0.5 * (sternal + midclavicular), fifth_space / 2)]
     sites.append((midclavicular, fifth_space))
-    front = torso.chest(*(np.array(sites) + placement.slips[:4]).T)
-    axilla = np.radians([-38.0, -6.0]) + placement.slips[4:, 0] / torso.width
-    return np.vstack([limbs, front, torso.skin(axilla, fifth_space + placement.slips[4:, 1])])
+    front = torso.chest(*(np.array(sites) + slips[:4]).T)
+    axilla = np.radians([-38.0, -6.0]) + slips[4:, 0] / torso.width
+    return np.vstack([limbs, front, torso.skin(axilla, fifth_space + slips[4:, 1])])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -226,10 +227,10 @@ def lead_field(
     return LeadField(sources=np.vstack([centroids, electrodes]), weights=weights)
 
 
-def torso_lead_field(torso: Torso, placement: Placement) -> LeadField:
+def torso_lead_field(torso: Torso, slips: Array, conductivity: float) -> LeadField:
     """Lead field of I, II and V1 to V6."""
     vertices, faces = surface_mesh(torso)
-    return lead_field(vertices, faces, electrode_positions(torso, placement), MONTAGE, placement.conductivity)
+    return lead_field(vertices, faces, electrode_positions(torso, slips), MONTAGE, conductivity)
 
 
 def surface_mesh(torso: Torso) -> tuple[Array, NDArray[np.int64]]:
