@@ -13,14 +13,15 @@ from models.ecg.recording import Recording
 from training.simulate import Participant, simulate
 from training.simulate.activation import Conduction, sample_conduction, shortest_times
 from training.simulate.anatomy import Shape, Ventricles, build_ventricles, sample_shape
-from training.simulate.atria import build_atria
-from training.simulate.electrics import Beat, Repolarisation, beat, sample_repolarisation, source_matrix
-from training.simulate.mesh import build_mesh
+from training.simulate.atria import atrial_wave, build_atria
+from training.simulate.electrics import Beat, Generator, Repolarisation, generator_of, sample_repolarisation
 from training.simulate.population import Disease, Person, Subject, Volumes
 from training.simulate.recording import record, sample_rhythm
 from training.simulate.torso import (
     CONDUCTIVITY,
+    LeadField,
     Lie,
+    Pose,
     closed_faces,
     lead_field,
     pose_of,
@@ -53,21 +54,33 @@ class Heart:
     def ventricles(self) -> Ventricles:
         return build_ventricles(self.subject, self.shape, "ED")
 
-    def beat(self) -> Beat:
-        subject, torso = self.subject, torso_of(self.subject.person)
-        pose = pose_of(self.lie, torso, self.ventricles)
-        atria = build_atria(subject.volumes, self.ventricles, pose, np.random.default_rng(0))
-        field = torso_lead_field(torso, self.slips, self.lie.conductivity)
-        return beat(
+    @property
+    def pose(self) -> Pose:
+        return pose_of(self.lie, torso_of(self.subject.person), self.ventricles)
+
+    @property
+    def field(self) -> LeadField:
+        return torso_lead_field(torso_of(self.subject.person), self.slips, self.lie.conductivity)
+
+    @property
+    def generator(self) -> Generator:
+        subject = self.subject
+        return generator_of(
             self.ventricles,
-            atria,
-            pose,
-            field,
+            self.pose,
+            self.field,
             subject.disease,
             self.conduction,
             self.repolarisation,
             subject.heart_rate,
         )
+
+    def beat(self) -> Beat:
+        return self.generator.conducted()
+
+    def p_wave(self) -> np.ndarray:
+        atria = build_atria(self.subject.volumes, self.ventricles, self.pose, np.random.default_rng(0))
+        return atrial_wave(atria, self.field)
 
     def with_disease(self, disease: Disease) -> Heart:
         return replace(self, subject=replace(self.subject, disease=disease))
@@ -133,11 +146,7 @@ def test_a_closed_surface_fills_half_of_the_sky_of_its_own_points() -> None:
 
 
 def test_a_heart_at_one_potential_is_silent(hearts: list[Heart]) -> None:
-    heart = hearts[0]
-    torso = torso_of(heart.subject.person)
-    pose = pose_of(heart.lie, torso, heart.ventricles)
-    mesh = build_mesh(heart.ventricles, heart.subject.disease)
-    matrix = source_matrix(mesh, heart.ventricles, pose, torso_lead_field(torso, heart.slips, heart.lie.conductivity))
+    matrix = hearts[0].generator.source
     assert np.abs(matrix.sum(0)).max() < 1e-9 * np.abs(matrix).sum(0).max()
 
 
@@ -224,10 +233,11 @@ def test_healthy_limb_and_chest_leads_have_their_ordinary_shape(hearts: list[Hea
         limb_i, limb_ii, chest = one.qrs[0], one.qrs[1], one.qrs[2:]
         for lead in (limb_i, limb_ii, one.qrs[V6]):
             assert lead.max() > 2 * abs(lead.min())
-        for wave in (one.p, one.qrs, one.t):
+        p_wave = heart.p_wave()
+        for wave in (p_wave, one.qrs, one.t):
             avr = -(wave[0] + wave[1]) / 2
             assert abs(avr.min()) > 2 * avr.max()
-        assert one.p[1].max() > 0.04
+        assert p_wave[1].max() > 0.04
         assert one.t[1].max() > 0.1
         assert chest[0].max() < chest[3].max()
         assert chest[0].max() < chest[4].max()
@@ -243,7 +253,7 @@ def test_the_recording_beats_at_the_rate_of_the_heart(hearts: list[Heart]) -> No
 def _recorded(heart: Heart, rate: float) -> Recording:
     person = heart.subject.person
     rhythm = sample_rhythm(person, rate, np.random.default_rng(1))
-    return record(heart.beat(), rhythm, person, np.random.default_rng(2), np.random.default_rng(3))
+    return record(heart.beat(), heart.p_wave(), rhythm, person, np.random.default_rng(2), np.random.default_rng(3))
 
 
 def _rate(recording: Recording) -> float:

@@ -2,8 +2,7 @@
 
 phi(t) = -∫ sigma_i grad V · Z dx, with V a shifted template, reduces to two weighted histograms: of activation and of
 repolarisation times, convolved with the two edges of the action potential (Pezzuto et al., Front Physiol 2017;8:265).
-The constants marked "calibrated" were fitted once, with those of `torso` and `activation`, to healthy medians of
-amplitudes, QRS duration and axis (after Rijnbeek et al., J Electrocardiol 2014;47:914).
+What was fitted stands in `calibration`.
 """
 
 from __future__ import annotations
@@ -11,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from training.simulate.activation import Bundles, Conduction, activate
+from training.simulate.activation import Bundles, Conduction, Focus, activate, activate_from
 from training.simulate.anatomy import Ventricles
-from training.simulate.atria import Atria, atrial_wave
+from training.simulate.calibration import CALIBRATION, Calibration
 from training.simulate.mesh import ELEMENTS, LEFT, LEFT_ELEMENTS, Mesh, build_mesh
 from training.simulate.population import Disease, Person, bounded_normal
 from training.simulate.torso import LeadField, Pose
@@ -31,11 +31,7 @@ LENGTH = 720
 INTRACELLULAR = 0.20e-3, 0.07e-3
 """Conductivity along and across the fibres, S/mm (Clerc, J Physiol 1976;255:335, rounded)."""
 
-_AMPLITUDE = 100 * 0.536  # mV between rest and plateau, times a calibrated factor
-_RIGHT_WALL = 0.50  # calibrated: the trabeculated right wall gives less than its thickness
-_REPOLARISATION = 0.71  # calibrated
-_BLOOD = 0.30  # calibrated; (s_blood - s) / (s_blood + 2 s) is 0.4 for blood three times as conductive as muscle
-_LATERAL, _ANTERIOR = -9.7, -5.1  # ms, calibrated: lateral over septal, anterior over inferior
+_ACTION_POTENTIAL = 100.0  # mV between rest and plateau
 _UPSTROKE = 3.6  # ms, SD; no sharper than half an element takes to cross, else the mesh is heard as notches
 
 
@@ -69,83 +65,115 @@ class Beat:
 
     Attributes
     ----------
-    p : ndarray, (8, samples)
-        P wave; atrial activation begins at its first sample.
     qrs, t : ndarray, (8, LENGTH)
         Depolarisation and repolarisation of the ventricles.
     activation : ndarray, (n,)
         Activation times of the nodes, ms.
     """
 
-    p: Array
     qrs: Array
     t: Array
     activation: Array
 
 
-def sample_repolarisation(person: Person, rng: np.random.Generator) -> Repolarisation:
-    """Draw the action-potential pattern; all means but QT are calibrated. Women repolarise later by 12 ms."""
+def sample_repolarisation(
+    person: Person, rng: np.random.Generator, calibration: Calibration = CALIBRATION
+) -> Repolarisation:
+    """Draw the action-potential pattern. Women repolarise later by 12 ms."""
+    female = person.sex == "F"
     return Repolarisation(
-        qt=393 + bounded_normal(rng, 12.0 if person.sex == "F" else 0.0, 12.0),
-        by_activation=bounded_normal(rng, 0.85, 0.13),
-        transmural=bounded_normal(rng, 29.2 if person.sex == "F" else 35.1, 6.4),
-        apex_base=bounded_normal(rng, 20.4, 3.0),
-        right=bounded_normal(rng, -11.1, 5.0),
+        qt=393 + bounded_normal(rng, 12.0 if female else 0.0, 12.0),
+        by_activation=bounded_normal(rng, calibration.by_activation, 0.13),
+        transmural=bounded_normal(rng, calibration.transmural_female if female else calibration.transmural, 6.4),
+        apex_base=bounded_normal(rng, calibration.apex_base, 3.0),
+        right=bounded_normal(rng, calibration.right, 5.0),
         width=bounded_normal(rng, 1.00, 0.08),
     )
 
 
-def beat(
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Generator:
+    """The meshed ventricles as the leads of one body see them; any order of activation makes a beat of it.
+
+    Attributes
+    ----------
+    source : ndarray, (nodes, 8)
+        `source_matrix`.
+    usual : ndarray, (nodes,)
+        Activation with an intact conduction system, ms: cells adapt to the order in which they normally fire, so that
+        a block, a lead or an ectopic beat leaves a discordant T wave.
+    """
+
+    mesh: Mesh
+    source: Array
+    usual: Array
+    disease: Disease
+    conduction: Conduction
+    repolarisation: Repolarisation
+    heart_rate: float
+    calibration: Calibration
+
+    def conducted(self) -> Beat:
+        """A beat that came through the bundles, as far as they conduct."""
+        bundles = Bundles.of(self.disease)
+        if bundles.intact:
+            return self._beat(self.usual)
+        return self._beat(activate(self.mesh, self.conduction, bundles, self.calibration))
+
+    def from_focus(self, focus: Focus) -> Beat:
+        """A beat that started at one point of the muscle."""
+        return self._beat(activate_from(self.mesh, self.conduction, focus, self.calibration))
+
+    def _beat(self, activation: Array) -> Beat:
+        qt = self.repolarisation.qt * (60 / self.heart_rate) ** (1 / 3) + 0.8 * max(0.0, activation.max() - 88)
+        ends = _repolarisation_times(self, activation, qt)
+        stretch = self.repolarisation.width * np.sqrt(qt / 400)
+        t_wave = _wave(ends - _downstroke_tail(stretch), self.source, _downstroke(stretch))
+        return Beat(
+            qrs=_wave(activation, self.source, _upstroke()),
+            t=-self.calibration.repolarisation * t_wave,
+            activation=activation,
+        )
+
+
+def generator_of(
     ventricles: Ventricles,
-    atria: Atria,
     pose: Pose,
     field: LeadField,
     disease: Disease,
     conduction: Conduction,
     repolarisation: Repolarisation,
     heart_rate: float,
-) -> Beat:
-    """One heartbeat as the electrodes see it."""
+    calibration: Calibration = CALIBRATION,
+) -> Generator:
+    """Mesh the ventricles and see them through the lead field."""
     mesh = build_mesh(ventricles, disease)
-    bundles = Bundles(
-        left=disease.left_bundle, right=disease.right_bundle, left_anterior=disease.left_anterior_fascicle
-    )
-    activation = activate(mesh, conduction, bundles)
-    # Cells adapt to the order in which they normally fire, so that a block leaves a discordant T wave.
-    usual = activation if bundles.intact else activate(mesh, conduction, Bundles())
-    source = source_matrix(mesh, ventricles, pose, field)
-    qt = repolarisation.qt * (60 / heart_rate) ** (1 / 3) + 0.8 * max(0.0, activation.max() - 88)
-    ends = _repolarisation_times(mesh, activation, usual, disease, repolarisation, qt)
-    stretch = repolarisation.width * np.sqrt(qt / 400)
-    return Beat(
-        p=atrial_wave(atria, field),
-        qrs=_wave(activation, source, _upstroke()),
-        t=-_REPOLARISATION * _wave(ends - _downstroke_tail(stretch), source, _downstroke(stretch)),
-        activation=activation,
+    return Generator(
+        mesh=mesh,
+        source=source_matrix(mesh, ventricles, pose, field, calibration),
+        usual=activate(mesh, conduction, Bundles(), calibration),
+        disease=disease,
+        conduction=conduction,
+        repolarisation=repolarisation,
+        heart_rate=heart_rate,
+        calibration=calibration,
     )
 
 
-def source_matrix(mesh: Mesh, ventricles: Ventricles, pose: Pose, field: LeadField) -> Array:
+def source_matrix(
+    mesh: Mesh, ventricles: Ventricles, pose: Pose, field: LeadField, calibration: Calibration = CALIBRATION
+) -> Array:
     """(nodes, leads): what each lead gains, in mV, when a node goes from rest to plateau.
 
     Each column sums to zero: a heart at one potential is silent. One-point hexahedra.
     """
-    corners = mesh.nodes[ELEMENTS]
-    seen = field.at(pose.to_torso(corners.mean(1))) @ pose.axes.T
-    seen = _beside_blood(seen, mesh, ventricles)
-    jacobian = np.einsum("ka,ekb->eab", _SHAPE_GRADIENT, corners)
-    gradient = np.einsum("eab,kb->eka", np.linalg.inv(jacobian), _SHAPE_GRADIENT)
-    volume = 8 * np.abs(np.linalg.det(jacobian)) * (1 - 0.9 * mesh.scar[ELEMENTS].mean(1))  # scar makes no current
-    fibre = mesh.fibres[ELEMENTS].sum(1)
-    fibre /= np.linalg.norm(fibre, axis=1, keepdims=True)
-    along, across = INTRACELLULAR
-    current = (
-        across * gradient + (along - across) * np.einsum("eka,ea->ek", gradient, fibre)[..., None] * fibre[:, None]
-    )
-    given = -_AMPLITUDE * volume[:, None, None] * np.einsum("eka,ela->ekl", current, seen)
-    given[LEFT_ELEMENTS:] *= _RIGHT_WALL
+    centres = mesh.nodes[ELEMENTS].mean(1)
+    seen = _beside_blood(field.at(pose.to_torso(centres)) @ pose.axes.T, mesh, ventricles, calibration.blood)
+    share = np.ones(len(ELEMENTS))
+    share[LEFT_ELEMENTS:] = calibration.right_wall
     matrix = np.zeros((len(mesh.nodes), seen.shape[1]))
-    np.add.at(matrix, ELEMENTS, given)
+    scale = _ACTION_POTENTIAL * calibration.amplitude * share
+    _sources(ELEMENTS, mesh.nodes, mesh.fibres, mesh.scar, seen, scale, _SHAPE_GRADIENT, INTRACELLULAR, matrix)
     return matrix
 
 
@@ -153,7 +181,44 @@ _SHAPE_GRADIENT: Array = np.array([[i, j, k] for i in (-1, 1) for j in (-1, 1) f
 """(8, 3): gradient of the trilinear shape functions at the centre of the element, over local coordinates."""
 
 
-def _beside_blood(seen: Array, mesh: Mesh, ventricles: Ventricles) -> Array:
+@njit(cache=True)
+def _sources(
+    elements: NDArray[np.int64],
+    nodes: Array,
+    fibres: Array,
+    scar: Array,
+    seen: Array,
+    scale: Array,
+    shape_gradient: Array,
+    conductivity: tuple[float, float],
+    out: Array,
+) -> None:
+    """Add to `out` (nodes, leads) what each element gives: -volume grad N · sigma · Z at its centre."""
+    along, across = conductivity
+    jacobian, fibre = np.empty((3, 3)), np.empty(3)
+    for e in range(elements.shape[0]):
+        jacobian[:] = 0.0
+        fibre[:] = 0.0
+        scarred = 0.0
+        for k in range(8):
+            node = elements[e, k]
+            scarred += scar[node] / 8
+            for b in range(3):
+                fibre[b] += fibres[node, b]
+                for a in range(3):
+                    jacobian[a, b] += shape_gradient[k, a] * nodes[node, b]
+        fibre /= np.sqrt((fibre * fibre).sum())
+        volume = 8 * abs(np.linalg.det(jacobian)) * (1 - 0.9 * scarred)
+        inverse = np.linalg.inv(jacobian)
+        for k in range(8):
+            gradient = inverse @ shape_gradient[k]
+            flow = across * gradient + (along - across) * (gradient @ fibre) * fibre
+            for lead in range(seen.shape[1]):
+                given = flow[0] * seen[e, lead, 0] + flow[1] * seen[e, lead, 1] + flow[2] * seen[e, lead, 2]
+                out[elements[e, k], lead] -= scale[e] * volume * given
+
+
+def _beside_blood(seen: Array, mesh: Mesh, ventricles: Ventricles, blood: float) -> Array:
     """The lead field beside a well-conducting blood pool, (elements, leads, 3): radial dipoles gain, tangential lose.
 
     A conducting sphere in a uniform field (Brody, Circ Res 1956;4:731): factors 1 + 2q and 1 - q, falling with depth.
@@ -168,27 +233,26 @@ def _beside_blood(seen: Array, mesh: Mesh, ventricles: Ventricles) -> Array:
     in_septum = mesh.septum[ELEMENTS[:LEFT_ELEMENTS, 0]]
     left_depth = np.where(in_septum, np.minimum(inwards, outwards), inwards)
     depth = np.concatenate([left_depth, 0.5 * thickness[LEFT_ELEMENTS:]])
-    q = _BLOOD * (ventricles.left.radius / (ventricles.left.radius + depth)) ** 3
+    q = blood * (ventricles.left.radius / (ventricles.left.radius + depth)) ** 3
     radial = np.einsum("ela,ea->el", seen, normal)
     return np.asarray((1 - q)[:, None, None] * seen + (3 * q)[:, None, None] * radial[..., None] * normal[:, None])
 
 
-def _repolarisation_times(
-    mesh: Mesh, activation: Array, usual: Array, disease: Disease, pattern: Repolarisation, qt: float
-) -> Array:
+def _repolarisation_times(heart: Generator, activation: Array, qt: float) -> Array:
     """When each node repolarises, ms: late under the endocardium, at the base and in the lateral wall; scaled to QT.
 
     Strain turns the gradients round; all regional constants are calibrated.
     """
+    mesh, disease, pattern, fitted = heart.mesh, heart.disease, heart.repolarisation, heart.calibration
     lateral = 0.5 * (1 - np.cos(mesh.theta))
     strength = np.where(mesh.septum, 0.55, np.where(mesh.left, 1.0, 0.3))
     turned = 1 - 1.9 * disease.lv_strain * (0.4 + 0.6 * lateral * mesh.left)
-    duration = -pattern.by_activation * (usual - usual.mean())
+    duration = -pattern.by_activation * (heart.usual - heart.usual.mean())
     duration -= pattern.transmural * strength * (mesh.depth - 0.5) * turned
     duration += pattern.apex_base * 2 * (mesh.height - 0.5) * (1 - 1.3 * disease.lv_strain)
-    left = _LATERAL * (lateral - 0.5) + 18.0 * lateral * disease.lv_strain
+    left = fitted.lateral * (lateral - 0.5) + 18.0 * lateral * disease.lv_strain
     right = pattern.right + disease.rv_strain * (24 + 18 * (mesh.depth - 0.5))
-    duration += np.where(mesh.left, left, right) + _ANTERIOR * np.sin(mesh.theta)
+    duration += np.where(mesh.left, left, right) + fitted.anterior * np.sin(mesh.theta)
     duration += 110 * mesh.scar * (1 - mesh.scar) + 22 * mesh.scar  # the border zone repolarises last
     ends = activation + duration
     return np.asarray(ends + qt - np.quantile(ends, 0.98))

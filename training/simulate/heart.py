@@ -10,9 +10,10 @@ import numpy as np
 from training.simulate.activation import Conduction, sample_conduction
 from training.simulate.anatomy import Shape, Ventricles, build_ventricles, sample_shape
 from training.simulate.atria import Atria, build_atria
-from training.simulate.electrics import Repolarisation, sample_repolarisation
+from training.simulate.calibration import CALIBRATION, Calibration
+from training.simulate.electrics import Generator, Repolarisation, generator_of, sample_repolarisation
 from training.simulate.population import Subject, sample_subject
-from training.simulate.torso import Lie, Pose, Torso, pose_of, sample_lie, torso_of
+from training.simulate.torso import LeadField, Lie, Pose, Torso, pose_of, sample_lie, torso_of
 
 Stage = Literal["population", "shape", "electrics", "lie", "electrodes", "rhythm", "noise", "imaging"]
 
@@ -67,9 +68,23 @@ class Heart:
     es: Ventricles
     pose: Pose
     atria: Atria
+    calibration: Calibration
+
+    def seen_by(self, field: LeadField) -> Generator:
+        """The ventricles as the leads of `field` see them."""
+        return generator_of(
+            self.ed,
+            self.pose,
+            field,
+            self.subject.disease,
+            self.conduction,
+            self.repolarisation,
+            self.subject.heart_rate,
+            self.calibration,
+        )
 
 
-def heart_of(seed: int) -> Heart:
+def heart_of(seed: int, calibration: Calibration = CALIBRATION) -> Heart:
     """The heart of this seed.
 
     Parameters
@@ -80,8 +95,8 @@ def heart_of(seed: int) -> Heart:
     person, disease = subject.person, subject.disease
     shape = sample_shape(disease, stream(seed, "shape"))
     ed, es = build_ventricles(subject, shape, "ED"), build_ventricles(subject, shape, "ES")
-    torso, lie = torso_of(person), sample_lie(person, stream(seed, "lie"))
-    pose = pose_of(lie, torso, ed)
+    torso, lie = torso_of(person), sample_lie(person, stream(seed, "lie"), calibration)
+    pose = pose_of(lie, torso, ed, calibration)
     electrics = stream(seed, "electrics")
     return Heart(
         seed=seed,
@@ -89,10 +104,11 @@ def heart_of(seed: int) -> Heart:
         shape=shape,
         torso=torso,
         lie=lie,
-        conduction=sample_conduction(disease, electrics),
-        repolarisation=sample_repolarisation(person, electrics),
+        conduction=sample_conduction(disease, electrics, calibration),
+        repolarisation=sample_repolarisation(person, electrics, calibration),
         ed=ed,
         es=es,
         pose=pose,
         atria=build_atria(subject.volumes, ed, pose, electrics),
+        calibration=calibration,
     )

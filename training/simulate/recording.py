@@ -71,10 +71,15 @@ def sample_rhythm(person: Person, heart_rate: float, rng: np.random.Generator) -
 
 
 def record(
-    beat: Beat, rhythm: Rhythm, person: Person, rhythm_rng: np.random.Generator, noise_rng: np.random.Generator
+    beat: Beat,
+    p_wave: Array,
+    rhythm: Rhythm,
+    person: Person,
+    rhythm_rng: np.random.Generator,
+    noise_rng: np.random.Generator,
 ) -> Recording:
     """Ten seconds as an electrocardiograph would store them; the limb leads follow exactly from I and II."""
-    clean = _repeat(beat, rhythm, rhythm_rng)[:, :: 1000 // SAMPLING_RATE]
+    clean = _repeat(beat, p_wave, rhythm, rhythm_rng)[:, :: 1000 // SAMPLING_RATE]
     noisy = clean + MONTAGE @ _electrode_noise(rhythm, noise_rng)
     band = butter(1, BAND, "bandpass", fs=SAMPLING_RATE, output="sos")
     stored = np.rint(sosfiltfilt(band, noisy, axis=1) / RESOLUTION) * RESOLUTION
@@ -103,7 +108,7 @@ def _onsets(rhythm: Rhythm, rng: np.random.Generator) -> list[tuple[float, float
     return onsets
 
 
-def _repeat(beat: Beat, rhythm: Rhythm, rng: np.random.Generator) -> Array:
+def _repeat(beat: Beat, p_wave: Array, rhythm: Rhythm, rng: np.random.Generator) -> Array:
     """(8, samples) at 1 kHz without noise: a beat at every onset."""
     signal = np.zeros((len(_RESPIRATORY_GAIN), DURATION * 1000))
     first = ONSET + int(np.floor(beat.activation.min()))  # sample at which the ventricles start
@@ -112,7 +117,7 @@ def _repeat(beat: Beat, rhythm: Rhythm, rng: np.random.Generator) -> Array:
         gain = (1 + _RESPIRATORY_GAIN * breath + 0.008 * rng.standard_normal())[:, None]
         start = round(onset)
         _add(signal, gain * (beat.qrs + _late(beat.t, 0.14 * (rr - 60_000 / rhythm.rate))), start - first)
-        _add(signal, gain * beat.p, start - round(rhythm.pr) - P_ONSET)
+        _add(signal, gain * p_wave, start - round(rhythm.pr) - P_ONSET)
     return signal
 
 

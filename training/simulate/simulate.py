@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.phenotypes import PHENOTYPES, derive
-from training.simulate.electrics import beat
+from training.simulate.atria import atrial_wave
 from training.simulate.heart import Again, Heart, heart_of, stream
 from training.simulate.imaging import SPACING, acquire, measure
 from training.simulate.participant import Participant
@@ -33,9 +33,6 @@ def simulate(seed: int, again: Again = Again()) -> Participant:  # noqa: B008  #
     person, disease, heart_rate = heart.subject.person, heart.subject.disease, heart.subject.heart_rate
     slips = sample_slips(stream(seed, "electrodes", again.electrodes))
     field = torso_lead_field(heart.torso, slips, heart.lie.conductivity)
-    one_beat = beat(
-        heart.ed, heart.atria, heart.pose, field, disease, heart.conduction, heart.repolarisation, heart_rate
-    )
     timing = stream(seed, "rhythm", again.rhythm)
     rhythm = sample_rhythm(person, heart_rate, timing)
     stack = acquire(
@@ -51,7 +48,14 @@ def simulate(seed: int, again: Again = Again()) -> Participant:  # noqa: B008  #
         height=person.height,
         weight=person.weight,
         heart_rate=heart_rate,
-        recording=record(one_beat, rhythm, person, timing, stream(seed, "noise", again.noise)),
+        recording=record(
+            heart.seen_by(field).conducted(),
+            atrial_wave(heart.atria, field),
+            rhythm,
+            person,
+            timing,
+            stream(seed, "noise", again.noise),
+        ),
         ed=stack.ed,
         es=stack.es,
         spacing=SPACING,

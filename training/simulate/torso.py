@@ -1,9 +1,8 @@
 """Torso: an insulated boundary-element conductor, its electrodes, and the lead field that they see.
 
 Torso frame, millimetres: x to the left, y to the back, z upwards; z = 0 at the fourth intercostal space. The surface is
-a super-ellipsoid sized by sex, height and body-mass index; potentials are constant on each triangle. The constants
-marked "calibrated" were fitted once, with those of `activation` and `electrics`, to the median amplitudes, QRS duration
-and axis of healthy adults (rounded figures after Rijnbeek et al., J Electrocardiol 2014;47:914).
+a super-ellipsoid sized by sex, height and body-mass index; potentials are constant on each triangle. What was fitted
+stands in `calibration`.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from training.simulate.anatomy import Ventricles
+from training.simulate.calibration import CALIBRATION, Calibration
 from training.simulate.population import Person, bounded_normal
 
 Array = NDArray[np.float64]
@@ -29,9 +29,6 @@ _CENTRE, _HALF_HEIGHT = -140.0, 310.0
 _ROUNDNESS, _VERTICAL_ROUNDNESS = 2.5, 6.0  # exponents of the super-ellipsoid
 _COLUMNS, _RINGS = 26, 13
 _UNDER = 1.0  # steradians: more than any triangle fills that a point does not lie on
-_PLACE = np.array([30.2, -0.359, -28.0])  # calibrated: centre of the ventricles; mm, share of the half depth, mm
-_TO_SEPTUM = np.array([-0.565, -0.630, -0.10])  # calibrated: the right ventricle lies to the right and in front
-_AZIMUTH, _ELEVATION = 29.7, 44.2  # calibrated
 _CHEST_WALL = 20.0  # mm of skin, fat, muscle and bone in front of the heart
 _ARMS, _LEG = 98.0, -390.0  # level of the arm electrodes (where the arms leave the trunk) and of the leg electrode
 
@@ -109,11 +106,11 @@ class Lie:
     conductivity: float
 
 
-def sample_lie(person: Person, rng: np.random.Generator) -> Lie:
+def sample_lie(person: Person, rng: np.random.Generator, calibration: Calibration = CALIBRATION) -> Lie:
     """Draw the lie of the heart; a heavier body lifts the diaphragm and turns the heart to the horizontal."""
     return Lie(
-        azimuth=bounded_normal(rng, _AZIMUTH, 9.0),
-        elevation=bounded_normal(rng, _ELEVATION - 0.7 * (person.bmi - 26.5), 10.0),
+        azimuth=bounded_normal(rng, calibration.azimuth, 9.0),
+        elevation=bounded_normal(rng, calibration.elevation - 0.7 * (person.bmi - 26.5), 10.0),
         roll=bounded_normal(rng, 0.0, 12.0),
         shift=rng.normal(0, 1, 3) * np.array([7.0, 6.0, 9.0]),
         conductivity=CONDUCTIVITY * float(np.exp(0.10 * bounded_normal(rng, 0, 1))),
@@ -144,14 +141,15 @@ class Pose:
         return np.asarray(self.origin + points @ self.axes)
 
 
-def pose_of(lie: Lie, torso: Torso, ventricles: Ventricles) -> Pose:
+def pose_of(lie: Lie, torso: Torso, ventricles: Ventricles, calibration: Calibration = CALIBRATION) -> Pose:
     """Lay the centre of both ventricles at its place in the chest, with the long axis as drawn.
 
     A large heart that would press into the chest wall lies further back.
     """
     azimuth, elevation, roll = np.radians([lie.azimuth, lie.elevation, lie.roll])
     apex = np.array([np.cos(elevation) * np.sin(azimuth), -np.cos(elevation) * np.cos(azimuth), -np.sin(elevation)])
-    septum = _TO_SEPTUM - apex * (_TO_SEPTUM @ apex)
+    towards = np.array(calibration.to_septum)
+    septum = towards - apex * (towards @ apex)
     septum /= np.linalg.norm(septum)
     anterior = np.cross(septum, apex)
     axes = np.stack(
@@ -162,7 +160,7 @@ def pose_of(lie: Lie, torso: Torso, ventricles: Ventricles) -> Pose:
         ]
     )
     centre = np.array([0.28 * ventricles.rv_width, 0.0, -0.10 * ventricles.left.semi_axis])
-    origin = _PLACE * [1, torso.depth, 1] + lie.shift - centre @ axes
+    origin = calibration.place * np.array([1, torso.depth, 1]) + lie.shift - centre @ axes
     surface = origin + ventricles.outer_surface() @ axes
     front = torso.chest(surface[:, 0], surface[:, 2])
     too_close = _CHEST_WALL - (surface[:, 1] - front[:, 1]).min()
