@@ -6,12 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import dijkstra
 
 from models.ecg.recording import Recording
 from training.simulate import Participant, simulate
-from training.simulate.activation import Conduction, sample_conduction, shortest_times
+from training.simulate.activation import Conduction, sample_conduction
 from training.simulate.anatomy import Shape, Ventricles, build_ventricles, sample_shape
 from training.simulate.atria import atrial_wave, build_atria
 from training.simulate.electrics import Beat, Generator, Repolarisation, generator_of, sample_repolarisation
@@ -155,24 +153,6 @@ def test_ventricles_are_back_at_rest_when_all_is_repolarised(hearts: list[Heart]
         one = heart.beat()
         assert np.abs(one.qrs[:, -1]).max() < 1e-6
         assert np.abs(one.t[:, -1]).max() < 0.01 * np.abs(one.t).max()
-
-
-def test_activation_is_the_shortest_path_of_another_solver() -> None:
-    rng = np.random.default_rng(3)
-    edges = np.unique(np.sort(rng.integers(0, 300, (1500, 2)), axis=1), axis=0)
-    edges = edges[edges[:, 0] != edges[:, 1]]
-    cost = rng.uniform(0.1, 5, len(edges))
-    times = np.full(300, np.inf)
-    times[[4, 250]] = 0.0
-    shortest_times(edges, cost, times)
-    graph = csr_matrix((cost, edges.T), shape=(300, 300))
-    assert times == pytest.approx(dijkstra(graph, directed=False, indices=[4, 250]).min(0))
-
-
-def test_slower_tissue_takes_proportionally_longer(hearts: list[Heart]) -> None:
-    heart = hearts[0]
-    slow = replace(heart, conduction=replace(heart.conduction, muscle=heart.conduction.muscle * 0.8))
-    assert qrs_duration(slow.beat()) == pytest.approx(qrs_duration(heart.beat()) / 0.8, rel=0.15)
 
 
 def test_healthy_conduction_is_fast_and_a_left_bundle_branch_block_slow(hearts: list[Heart]) -> None:

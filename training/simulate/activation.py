@@ -216,8 +216,8 @@ def _travel_times(
         for layer in range(2):
             share = min(layers[layer, i], layers[layer, j])
             if share > 0.05:
-                speed = slowest_layer + (layer_speeds[layer] - 0.6) * share
-                time = min(time, np.sqrt(square) / max(speed * (1 - max(scar[i], scar[j]) / 2), 0.2))
+                speed = slowest_layer + (layer_speeds[layer] - slowest_layer) * share
+                time = min(time, np.sqrt(square) / max(speed * (1 - max(scar[i], scar[j]) / 2), 1e-3))
         out[k] = time
 
 

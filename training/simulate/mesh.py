@@ -24,7 +24,7 @@ LEFT_NODES, RIGHT_NODES = int(np.prod(LEFT)), int(np.prod(RIGHT))
 _REACH = (2, 2, 1)
 
 
-def _edges(grid: tuple[int, int, int], closed: bool) -> Indices:
+def grid_edges(grid: tuple[int, int, int], closed: bool) -> Indices:
     """(edges, 2): every node to its neighbours within `_REACH` whose offsets have no common divisor."""
     index = np.arange(np.prod(grid)).reshape(grid)
     offsets = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in _REACH), indexing="ij"), -1).reshape(-1, 3)
@@ -37,7 +37,7 @@ def _edges(grid: tuple[int, int, int], closed: bool) -> Indices:
     return np.concatenate(pairs)
 
 
-def _hexahedra(grid: tuple[int, int, int], closed: bool) -> Indices:
+def grid_elements(grid: tuple[int, int, int], closed: bool) -> Indices:
     """(elements, 8): corner nodes, the transmural direction fastest."""
     index = np.arange(np.prod(grid)).reshape(grid)
     if closed:
@@ -51,8 +51,8 @@ def _sorted(edges: Indices) -> Indices:
     return edges[np.argsort(edges[:, 0], kind="stable")]
 
 
-_GRID_EDGES = np.concatenate([_sorted(_edges(LEFT, True)), LEFT_NODES + _sorted(_edges(RIGHT, False))])
-ELEMENTS = np.concatenate([_hexahedra(LEFT, True), LEFT_NODES + _hexahedra(RIGHT, False)])
+_GRID_EDGES = np.concatenate([_sorted(grid_edges(LEFT, True)), LEFT_NODES + _sorted(grid_edges(RIGHT, False))])
+ELEMENTS = np.concatenate([grid_elements(LEFT, True), LEFT_NODES + grid_elements(RIGHT, False)])
 LEFT_ELEMENTS = LEFT[0] * (LEFT[1] - 1) * (LEFT[2] - 1)
 
 
