@@ -34,23 +34,29 @@ Array = NDArray[np.float64]
 SCALARS = {
     "fibre_speed": 0.04, "cross_speed": 0.02, "muscle": 0.04, "purkinje": 0.15, "right_purkinje": 0.1,
     "purkinje_end": 0.05, "right_delay": 2.0, "amplitude": 0.1, "right_wall": 0.1, "blood": 0.05,
-    "repolarisation": 0.15, "by_activation": 0.15, "transmural": 6.0, "transmural_female": 6.0, "apex_base": 5.0,
-    "right": 5.0, "lateral": 5.0, "anterior": 5.0, "azimuth": 6.0, "elevation": 5.0,
+    "repolarisation": 0.15, "droop": 0.03, "by_activation": 0.15, "transmural": 6.0, "transmural_female": 6.0,
+    "apex_base": 5.0, "right": 5.0, "lateral": 5.0, "anterior": 5.0, "azimuth": 6.0, "elevation": 5.0,
 }  # fmt: skip
 """Each constant that may move, and how far it is moved without regret: the unit of the prior that holds it."""
 PLACE, TO_SEPTUM, ROOT = np.array([8.0, 0.06, 10.0]), np.array([0.12, 0.12, 0.12]), np.array([10.0, 0.08, 2.0])
 
 MEDIANS = {
-    "QRS": (90.0, 2.0), "axis": (38.0, 8.0),
+    "QRS": (88.0, 2.0), "axis": (38.0, 8.0),
     "R I": (0.55, 0.06), "R II": (0.85, 0.1), "R III": (0.45, 0.06), "R aVL": (0.35, 0.05), "R aVF": (0.60, 0.07),
     "R V1": (0.20, 0.025), "S V1": (0.90, 0.1), "R V2": (0.45, 0.05), "S V2": (1.40, 0.15), "R V3": (0.85, 0.1),
     "S V3": (1.00, 0.12), "R V4": (1.40, 0.16), "S V4": (0.60, 0.07), "R V5": (1.40, 0.16), "S V5": (0.30, 0.035),
     "R V6": (1.10, 0.12), "S V6": (0.15, 0.03),
+    "Q I": (0.03, 0.02), "Q aVL": (0.05, 0.03), "Q V5": (0.05, 0.02), "Q V6": (0.06, 0.02), "Q aVF": (0.04, 0.03),
+    "peak V5": (41.0, 3.0), "peak V6": (43.0, 3.0), "peak V2": (22.0, 5.0),
+    "ST V2": (0.05, 0.02), "ST V5": (0.01, 0.01),
     "T I": (0.20, 0.02), "T II": (0.28, 0.03), "T III": (0.10, 0.02), "T aVR": (-0.25, 0.03), "T V1": (0.08, 0.015),
     "T V2": (0.40, 0.045), "T V3": (0.42, 0.05), "T V4": (0.42, 0.05), "T V5": (0.34, 0.04), "T V6": (0.26, 0.03),
 }  # fmt: skip
-"""Target and tolerance (about a tenth) of each median, after Rijnbeek et al. 2014; ms, degrees, mV."""
-CEILINGS = {("QRS", 0.95): (107.0, 2.0), ("R/S V1", 0.95): (0.7, 0.1), ("T V1", 0.2): (0.0, 0.02)}
+"""Target and tolerance (about a tenth) of each median; ms, degrees, mV.
+
+R, S and T after Rijnbeek et al. 2014. The duration is less by what a recorder's delineation adds. Q, ST and the time to
+the peak of R: the normal records of LUDB and CinC 2021 as `training.realism` measures them."""
+CEILINGS = {("QRS", 0.95): (105.0, 2.0), ("R/S V1", 0.95): (0.7, 0.1), ("T V1", 0.2): (0.0, 0.02)}
 FLOORS = {
     ("T I", 0.03): (0.05, 0.02), ("T II", 0.03): (0.05, 0.02), ("T V4", 0.03): (0.05, 0.02),
     ("T V5", 0.03): (0.05, 0.02), ("T V6", 0.03): (0.05, 0.02), ("axis", 0.02): (-25.0, 5.0),
@@ -74,11 +80,16 @@ def features(beat: Beat) -> Features:
     moving = np.abs(np.diff(qrs, axis=1)).sum(0)
     (samples,) = np.nonzero(moving > 0.04 * moving.max())
     start, end = int(samples[0]), int(samples[-1]) + 1
-    complex_, t_wave = both[:, start - 2 : end + 2] - both[:, [start - 2]], both[:, end + 40 :]
+    level = both[:, [start - 2]]
+    complex_, t_wave = both[:, start - 2 : end + 2] - level, both[:, end + 60 :]
     found: Features = {"QRS": end - start}
     for lead, wave, late in zip(LEADS, complex_, t_wave, strict=True):
-        found[f"R {lead}"], found[f"S {lead}"] = max(wave.max(), 0.0), max(-wave.min(), 0.0)
-        found[f"T {lead}"] = float(late[np.abs(late).argmax()])
+        peak = int(wave.argmax()) if wave.max() > 0.02 else 0
+        found[f"R {lead}"], found[f"peak {lead}"] = max(wave.max(), 0.0), peak - 2
+        found[f"Q {lead}"], found[f"S {lead}"] = max(-wave[: peak + 1].min(), 0.0), max(-wave[peak:].min(), 0.0)
+        found[f"ST {lead}"], found[f"T {lead}"] = float(late[0]), float(late[np.abs(late).argmax()])
+    for lead in ("V1", "V2", "V3"):  # their R may be a second one, after the S
+        found[f"S {lead}"] = max(found[f"Q {lead}"], found[f"S {lead}"])
     found["R/S V1"] = found["R V1"] / max(found["S V1"], 0.05)
     found["axis"] = float(np.degrees(np.arctan2(2 / np.sqrt(3) * complex_[5].sum(), complex_[0].sum())))
     return found

@@ -58,6 +58,8 @@ class Calibration:
         (s_blood - s) / (s_blood + 2 s) of Brody's sphere; 0.4 for blood three times as conductive as muscle.
     repolarisation : float
         Size of the T wave relative to the QRS complex.
+    droop : float
+        Share of repolarisation that happens in the plateau already.
     by_activation : float
         Milliseconds by which the action potential shortens for each millisecond of later activation.
     transmural, transmural_female : float
@@ -84,6 +86,7 @@ class Calibration:
     right_wall: float
     blood: float
     repolarisation: float
+    droop: float
     by_activation: float
     transmural: float
     transmural_female: float
@@ -117,6 +120,7 @@ CALIBRATION = Calibration(
     right_wall=0.50,
     blood=0.30,
     repolarisation=0.71,
+    droop=0.12,
     by_activation=0.85,
     transmural=35.1,
     transmural_female=29.2,

@@ -128,7 +128,7 @@ class Generator:
         qt = self.repolarisation.qt * (60 / self.heart_rate) ** (1 / 3) + 0.8 * max(0.0, activation.max() - 88)
         ends = _repolarisation_times(self, activation, qt)
         stretch = self.repolarisation.width * np.sqrt(qt / 400)
-        t_wave = _wave(ends - _downstroke_tail(stretch), self.source, _downstroke(stretch))
+        t_wave = _wave(ends - _downstroke_tail(stretch), self.source, _downstroke(stretch, self.calibration.droop))
         return Beat(
             qrs=_wave(activation, self.source, _upstroke()),
             t=-self.calibration.repolarisation * t_wave,
@@ -278,15 +278,22 @@ def _upstroke() -> Array:
 
 
 _SHAPE, _SCALE = 3.2, 15.0  # of the gamma density that phase 3 follows, ms
+_PLATEAU = 240  # ms before the end of phase 3 over which the plateau droops
 
 
-def _downstroke(stretch: float) -> Array:
-    """Derivative of phase 3: a gamma density in reverse, slow to start and fast to end, so that T is skewed; mean 0."""
-    before = np.clip(_SHAPE * _SCALE * stretch - np.arange(-160, 161), 1e-6, None)
-    edge = before ** (_SHAPE - 1) * np.exp(-before / (_SCALE * stretch))
-    return np.asarray(edge / edge.sum())
+def _downstroke(stretch: float, droop: float) -> Array:
+    """Derivative of phases 2 and 3; the mean of phase 3 is the middle of the array.
+
+    The plateau droops by a share of the whole and then falls as a gamma density in reverse, slow to start and fast to
+    end. The droop makes the ST segment climb towards T; the gamma makes T skewed.
+    """
+    t = np.arange(-_PLATEAU - 60, _PLATEAU + 61)
+    before = np.clip(_SHAPE * _SCALE * stretch - t, 1e-6, None)
+    phase_3 = before ** (_SHAPE - 1) * np.exp(-before / (_SCALE * stretch))
+    phase_2 = 1 / (1 + np.exp(-(t + _PLATEAU) / 8)) / (1 + np.exp(t / 8))
+    return np.asarray((1 - droop) * phase_3 / phase_3.sum() + droop * phase_2 / phase_2.sum())
 
 
 def _downstroke_tail(stretch: float) -> float:
-    """Milliseconds from the mean of the downstroke to the end of T as it is measured."""
+    """Milliseconds from the mean of phase 3 to the end of T as it is measured."""
     return 0.9 * _SHAPE * _SCALE * stretch
