@@ -1,9 +1,10 @@
-"""What files write about a patient, read the same way whatever the format."""
+"""What files write about a patient, read and written the same way whatever the format."""
 
 from __future__ import annotations
 
 import re
 from datetime import date
+from typing import Literal
 
 from models.ecg.recording import Sex
 
@@ -28,6 +29,11 @@ def age_between(birth: date, then: date) -> float | None:
     """Years from birth to then, in whole years as a person counts them; None when the dates exclude each other."""
     years = then.year - birth.year - ((then.month, then.day) < (birth.month, birth.day))
     return float(years) if 0 <= years <= OLDEST else None
+
+
+def completed_age(age: float) -> tuple[int, Literal["Y", "M"]]:
+    """Completed years, or months below two years, with the letter of their unit (DICOM PS3.5, VR AS)."""
+    return (int(age), "Y") if age >= 2 else (int(12 * age), "M")
 
 
 def sex_of(text: str | None) -> Sex | None:
