@@ -51,7 +51,7 @@ class Heart:
 
     @property
     def ventricles(self) -> Ventricles:
-        return build_ventricles(self.subject, self.shape, "ED")
+        return build_ventricles(self.subject, self.shape, 0.0)
 
     def beat(self) -> Beat:
         subject, torso = self.subject, torso_of(self.subject.person)
@@ -194,7 +194,7 @@ def test_a_heavier_chest_lowers_the_qrs_of_the_same_heart(hearts: list[Heart]) -
 def test_even_a_large_heart_lies_behind_the_chest_wall(hearts: list[Heart]) -> None:
     for heart in hearts:
         large = replace(heart.subject, volumes=replace(heart.subject.volumes, lv_edv=380.0, lv_esv=300.0, rv_edv=260.0))
-        ventricles = build_ventricles(large, heart.shape, "ED")
+        ventricles = build_ventricles(large, heart.shape, 0.0)
         torso = torso_of(heart.subject.person)
         surface = pose_of(heart.lie, torso, ventricles).to_torso(ventricles.outer_surface())
         assert (surface[:, 1] - torso.chest(surface[:, 0], surface[:, 2])[:, 1]).min() >= 20 - 1e-6

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from training.simulate.activation import Bundles, Conduction, activate
 from training.simulate.anatomy import Ventricles
-from training.simulate.atria import Atria, atrial_wave
+from training.simulate.atria import Atria
 from training.simulate.mesh import ELEMENTS, LEFT, LEFT_ELEMENTS, Mesh, build_mesh
+from training.simulate.p_wave import atrial_wave
 from training.simulate.population import Disease, Person, bounded_normal
 from training.simulate.torso import LeadField, Pose
 

@@ -14,7 +14,7 @@ from training.simulate.electrics import Repolarisation, sample_repolarisation
 from training.simulate.population import Subject, sample_subject
 from training.simulate.torso import Lie, Pose, Torso, pose_of, sample_lie, torso_of
 
-Stage = Literal["population", "shape", "electrics", "lie", "electrodes", "rhythm", "noise", "imaging"]
+Stage = Literal["population", "shape", "electrics", "lie", "electrodes", "rhythm", "noise", "imaging", "tissue"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def heart_of(seed: int) -> Heart:
     subject = sample_subject(stream(seed, "population"))
     person, disease = subject.person, subject.disease
     shape = sample_shape(disease, stream(seed, "shape"))
-    ed, es = build_ventricles(subject, shape, "ED"), build_ventricles(subject, shape, "ES")
+    ed, es = build_ventricles(subject, shape, 0.0), build_ventricles(subject, shape, 1.0)
     torso, lie = torso_of(person), sample_lie(person, stream(seed, "lie"))
     pose = pose_of(lie, torso, ed)
     electrics = stream(seed, "electrics")

@@ -7,7 +7,7 @@ import numpy as np
 from models.phenotypes import PHENOTYPES, derive
 from training.simulate.electrics import beat
 from training.simulate.heart import Again, Heart, heart_of, stream
-from training.simulate.imaging import SPACING, acquire, measure
+from training.simulate.imaging import measure, short_axis
 from training.simulate.participant import Participant
 from training.simulate.recording import record, sample_rhythm
 from training.simulate.torso import sample_slips, torso_lead_field
@@ -38,9 +38,7 @@ def simulate(seed: int, again: Again = Again()) -> Participant:  # noqa: B008  #
     )
     timing = stream(seed, "rhythm", again.rhythm)
     rhythm = sample_rhythm(person, heart_rate, timing)
-    stack = acquire(
-        person, (heart.ed, heart.es), heart.atria, heart.torso, heart.pose, stream(seed, "imaging", again.imaging)
-    )
+    scan = short_axis(heart, again.imaging)
     analytic = true_phenotypes(heart)
     return Participant(
         seed=seed,
@@ -52,10 +50,10 @@ def simulate(seed: int, again: Again = Again()) -> Participant:  # noqa: B008  #
         weight=person.weight,
         heart_rate=heart_rate,
         recording=record(one_beat, rhythm, person, timing, stream(seed, "noise", again.noise)),
-        ed=stack.ed,
-        es=stack.es,
-        spacing=SPACING,
-        phenotypes=_complete(analytic | measure(stack), heart_rate),
+        ed=scan.image[0],
+        es=scan.image[1],
+        spacing=scan.spacing,
+        phenotypes=_complete(analytic | measure(scan), heart_rate),
         analytic=_complete(analytic, heart_rate),
     )
 
