@@ -24,20 +24,21 @@ Array = NDArray[np.float64]
 Single = NDArray[np.float32]
 Labels = NDArray[np.uint8]
 Numbers = tuple[float, ...]
+Rows = tuple[Numbers, ...]
 Where = tuple[int, int, int, float, float, float, float]
 
 BACKGROUND, LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY, LEFT_ATRIUM, RIGHT_ATRIUM, SCARRED = range(7)
 """Labels. Papillary muscles and trabeculae belong to the cavity (Schulz-Menger et al., JCMR 2020;22:19)."""
 
 _ELSEWHERE = -1
-_WALL, _FATTY = 2.5, 5.0
-"""mm to the outside of the atrial wall, and of the fat around it."""
+_WALL, _FATTY, _LEAFLET = 2.5, 5.0, 1.5
+"""mm to the outside of the atrial wall, and of the fat around it; thickness of a closed valve in an image."""
 
 _THICKEST_FAT = 9.0
 """mm over the ventricles."""
 
-_GRAIN = 4
-"""Layers of the myocardium, from endocardium to epicardium, that have a texture of their own."""
+_LAYERS, _GRAIN = 7, 4
+"""First table and number of the layers of myocardium, endocardium to epicardium, that have a texture of their own."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,32 +47,30 @@ class Figure:
 
     Attributes
     ----------
-    surfaces : ndarray, (theta, levels, 7) float32
+    tables : ndarray, (theta, levels, 11) float32
         Endocardial and epicardial radius, right-ventricular width, depth of left and of right trabeculae, scarred
-        fraction, epicardial fat.
-    grain : ndarray, (layers, theta, levels) float32
-        Brightness of the myocardium about 1: it belongs to the tissue and moves with it.
+        fraction, epicardial fat; then the brightness about 1 of each layer of the myocardium, which moves with it.
     numbers : 13 numbers
         Lowest level of the tables, their step, base, right wall, semi-axis, papillary radius, whether valves
         stand open, then `_bounds`.
-    atria : ndarray, (2, 10)
+    atria : 2 x 10 numbers
         Left and right: centre, semi-axes, flatness, floor, septum, side.
-    vessels : ndarray, (2, 5)
+    vessels : 2 x 5 numbers
         Aorta and pulmonary trunk: x and y at the base, lean along both for each mm upwards, radius.
     """
 
-    surfaces: Single
-    grain: Single
+    tables: Single
     numbers: Numbers
-    atria: Array
-    vessels: Array
+    atria: Rows
+    vessels: Rows
 
     @property
     def box(self) -> tuple[Array, Array]:
         """Lowest and highest x, y, z of the labelled chambers."""
-        reach = float((self.surfaces[..., 1] + self.surfaces[..., 2]).max())
+        reach = float((self.tables[..., 1] + self.tables[..., 2]).max())
         bottom, top = self.numbers[0], self.numbers[0] + self.numbers[1] * LEVELS
-        low, high = self.atria[:, :3] - self.atria[:, 3:6], self.atria[:, :3] + self.atria[:, 3:6]
+        centres, axes = np.array(self.atria)[:, :3], np.array(self.atria)[:, 3:6]
+        low, high = centres - axes, centres + axes
         return (
             np.minimum(low.min(0), [-reach, -reach, bottom]),
             np.maximum(high.max(0), [reach, reach, top]),
@@ -124,24 +123,23 @@ def figure(heart: Heart, moment: Moment, fabric: Fabric) -> Figure:
     layers = (ventricles.lv_endo, ventricles.lv_epi, ventricles.rv, fabric.left_trabeculae, fabric.right_trabeculae)
     vessels = _vessels(heart.ed)
     return Figure(
-        surfaces=np.stack([*layers, scarred, fabric.fat], -1).astype(np.float32),
-        grain=fabric.grain,
+        tables=np.stack([*layers, scarred, fabric.fat, *fabric.grain], -1, dtype=np.float32, casting="same_kind"),
         numbers=(
             *(float(ventricles.z[0] + lift), float(step), base, ventricles.rv_wall, left.semi_axis),
             *(0.2 * heart.ed.left.radius, float(moment.valves_open)),
             *_bounds(ventricles, atria, vessels),
         ),
-        atria=np.array([_row(atrium) for atrium in atria]),
+        atria=tuple(_row(atrium) for atrium in atria),
         vessels=vessels,
     )
 
 
-def _bounds(ventricles: Ventricles, atria: tuple[Atrium, Atrium], vessels: Array) -> list[float]:
+def _bounds(ventricles: Ventricles, atria: tuple[Atrium, Atrium], vessels: Rows) -> list[float]:
     """How far the ventricles reach to the left and to the right; lowest and highest x and y of what is above them."""
     outer = ventricles.lv_epi + ventricles.rv + ventricles.rv_wall + _THICKEST_FAT
     bounds = [float(outer[np.abs(THETA) > np.pi / 2].max()), float(outer.max())]
     for axis in (0, 1):
-        middle = [*(atrium.centre[axis] for atrium in atria), *vessels[:, axis]]
+        middle = [*(atrium.centre[axis] for atrium in atria), *(vessel[axis] for vessel in vessels)]
         reach = [*(atrium.axes[axis] + _FATTY for atrium in atria), 30.0, 30.0]
         lowest, highest = np.subtract(middle, reach).min(), np.add(middle, reach).max()
         bounds += [min(float(lowest), -bounds[0]), max(float(highest), bounds[1])]
@@ -153,23 +151,24 @@ def _ventricles(heart: Heart, contraction: float) -> Ventricles:
     return ends[contraction] if contraction in ends else build_ventricles(heart.subject, heart.shape, contraction)
 
 
-def _row(atrium: Atrium) -> list[float]:
-    return [*atrium.centre, *atrium.axes, atrium.flatness, atrium.floor, atrium.septum, atrium.side]
+def _row(atrium: Atrium) -> Numbers:
+    plane = atrium.flatness, atrium.floor, atrium.septum, atrium.side
+    return (*atrium.centre.tolist(), *atrium.axes.tolist(), *plane)
 
 
-def _vessels(ed: Ventricles) -> Array:
+def _vessels(ed: Ventricles) -> Rows:
     """The aorta rises from the front of the base, the pulmonary trunk from the outflow tract and crosses before it."""
     ring = ed.left.radius
-    return np.array(
-        [[0.22 * ring, 0.62 * ring, 0.15, -0.05, 0.46 * ring], [0.62 * ring, 1.32 * ring, -0.45, -0.15, 0.42 * ring]]
-    )
+    aorta = 0.22 * ring, 0.62 * ring, 0.15, -0.05, 0.46 * ring
+    trunk = 0.62 * ring, 1.32 * ring, -0.45, -0.15, 0.42 * ring
+    return aorta, trunk
 
 
 def label(plan: Plan, shown: Figure, with_scar: bool) -> Labels:
     """(slices, rows, columns): what lies at the centre of each voxel."""
     labels = np.zeros(plan.shape, np.uint8)
     origin, steps = plan.origin, plan.axes * np.array(plan.spacing)[:, None]
-    _label(origin, steps, shown.surfaces, shown.grain, shown.numbers, shown.atria, shown.vessels, with_scar, labels)
+    _label(origin, steps, shown.tables, shown.numbers, shown.atria, shown.vessels, with_scar, labels)
     return labels
 
 
@@ -187,8 +186,7 @@ def render(plan: Plan, shown: Figure, signals: Array, around: Single, with_scar:
         plan.axes * np.array(plan.spacing)[:, None],
         plan.axes[0] * plan.thickness / 3,
         plan.shift @ plan.axes[1:],
-        shown.surfaces,
-        shown.grain,
+        shown.tables,
         shown.numbers,
         shown.atria,
         shown.vessels,
@@ -205,11 +203,10 @@ def render(plan: Plan, shown: Figure, signals: Array, around: Single, with_scar:
 def _label(
     origin: Array,
     steps: Array,
-    surfaces: Single,
-    grain: Single,
+    tables: Single,
     numbers: Numbers,
-    atria: Array,
-    vessels: Array,
+    atria: Rows,
+    vessels: Rows,
     with_scar: bool,
     labels: Labels,
 ) -> None:
@@ -220,7 +217,7 @@ def _label(
                 y = origin[1] + k * steps[0, 1] + row * steps[1, 1] + column * steps[2, 1]
                 z = origin[2] + k * steps[0, 2] + row * steps[1, 2] + column * steps[2, 2]
                 if _near(x, y, z, numbers):
-                    here, _, _ = _heart(x, y, z, surfaces, grain, numbers, atria, vessels)
+                    here, _, _ = _heart(x, y, z, tables, numbers, atria, vessels)
                     labels[k, row, column] = LV_MYOCARDIUM if here == SCARRED and not with_scar else here
 
 
@@ -230,11 +227,10 @@ def _render(
     steps: Array,
     sub: Array,
     shift: Array,
-    surfaces: Single,
-    grain: Single,
+    tables: Single,
     numbers: Numbers,
-    atria: Array,
-    vessels: Array,
+    atria: Rows,
+    vessels: Rows,
     signals: Single,
     around: Single,
     with_scar: bool,
@@ -253,7 +249,7 @@ def _render(
                     px, py, pz = x + away * sub[0], y + away * sub[1], z + away * sub[2]
                     here, tissue, shade = BACKGROUND, _ELSEWHERE, 1.0
                     if _near(px, py, pz, numbers):
-                        here, tissue, shade = _heart(px, py, pz, surfaces, grain, numbers, atria, vessels)
+                        here, tissue, shade = _heart(px, py, pz, tables, numbers, atria, vessels)
                     total += around[n, k, row, column] if tissue == _ELSEWHERE else signals[tissue] * shade
                     if n == 1 and here != BACKGROUND:
                         labels[k, row, column] = LV_MYOCARDIUM if here == SCARRED and not with_scar else here
@@ -271,22 +267,22 @@ def _near(x: float, y: float, z: float, numbers: Numbers) -> bool:
 
 @njit(cache=True, fastmath=True)
 def _heart(
-    x: float, y: float, z: float, surfaces: Single, grain: Single, numbers: Numbers, atria: Array, vessels: Array
+    x: float, y: float, z: float, tables: Single, numbers: Numbers, atria: Rows, vessels: Rows
 ) -> tuple[int, int, float]:
     """Label, tissue and brightness at a point."""
     here, tissue, shade = BACKGROUND, _ELSEWHERE, 1.0
     level = (z - numbers[0]) / numbers[1]
-    if 0 <= level < surfaces.shape[1] - 1:
-        r, rows = np.sqrt(x * x + y * y), surfaces.shape[0]
+    if 0 <= level < tables.shape[1] - 1:
+        r, rows = np.sqrt(x * x + y * y), tables.shape[0]
         turn = (_angle(y, x) + np.pi) / (2 * np.pi) * rows
         i, k = int(turn) % rows, int(level)
         j, f, g = (i + 1) % rows, turn - int(turn), level - int(level)
         where = i, j, k, (1 - f) * (1 - g), (1 - f) * g, f * (1 - g), f * g
-        epi = _at(surfaces, 1, where)
+        epi = _at(tables, 1, where)
         if r >= epi:
-            here, tissue, shade = _right(z, r, epi, surfaces, grain, numbers, where)
+            here, tissue, shade = _right(z, r, epi, tables, numbers, where)
         elif z <= numbers[2]:
-            here, tissue, shade = _left(x, y, z, r, epi, surfaces, grain, numbers, where)
+            here, tissue, shade = _left(x, y, z, r, epi, tables, numbers, where)
     if tissue == _ELSEWHERE and z > numbers[2]:
         here, tissue = _above(x, y, z, numbers, atria, vessels)
     return here, tissue, shade
@@ -299,81 +295,86 @@ def _left(
     z: float,
     r: float,
     epi: float,
-    surfaces: Single,
-    grain: Single,
+    tables: Single,
     numbers: Numbers,
     where: Where,
 ) -> tuple[int, int, float]:
     """Cavity with papillary muscles and trabeculae, and the wall with its scar."""
-    endo = _at(surfaces, 0, where)
+    endo = _at(tables, 0, where)
     if r < endo:
-        muscle = r > endo - _at(surfaces, 3, where) or _papillary(x, y, z, endo, numbers)
+        muscle = r > endo - _at(tables, 3, where) or _papillary(x, y, z, endo, numbers)
         return LV_CAVITY, MYOCARDIUM if muscle else BLOOD, 1.0
     depth = (r - endo) / (epi - endo)
-    if depth < 1.4 * _at(surfaces, 5, where) - 0.2:  # an infarct starts under the endocardium
+    if depth < 1.4 * _at(tables, 5, where) - 0.2:  # an infarct starts under the endocardium
         return SCARRED, SCAR, 1.0
-    return LV_MYOCARDIUM, MYOCARDIUM, grain[int(depth * grain.shape[0]), where[0], where[2]]
+    return LV_MYOCARDIUM, MYOCARDIUM, tables[where[0], where[2], _LAYERS + int(depth * _GRAIN)]
 
 
 @njit(cache=True, fastmath=True)
-def _right(
-    z: float, r: float, epi: float, surfaces: Single, grain: Single, numbers: Numbers, where: Where
-) -> tuple[int, int, float]:
+def _right(z: float, r: float, epi: float, tables: Single, numbers: Numbers, where: Where) -> tuple[int, int, float]:
     """Right cavity with its trabeculae, its wall, and the fat over both ventricles."""
-    rv, wall = _at(surfaces, 2, where), numbers[3]
+    rv, wall = _at(tables, 2, where), numbers[3]
     if rv > 0.3 and r < epi + rv:
-        muscle = r > epi + rv - min(_at(surfaces, 4, where), 0.4 * rv)
+        muscle = r > epi + rv - min(_at(tables, 4, where), 0.4 * rv)
         return RV_CAVITY, MYOCARDIUM if muscle else BLOOD, 1.0
     if rv > 0.3 and r < epi + rv + wall:
-        return BACKGROUND, MYOCARDIUM, grain[grain.shape[0] - 1, where[0], where[2]]
-    fat = z <= numbers[2] and r < epi + rv + wall + _at(surfaces, 6, where)
+        return BACKGROUND, MYOCARDIUM, tables[where[0], where[2], _LAYERS + _GRAIN - 1]
+    fat = z <= numbers[2] and r < epi + rv + wall + _at(tables, 6, where)
     return BACKGROUND, FAT if fat else _ELSEWHERE, 1.0
 
 
 @njit(cache=True, fastmath=True)
-def _at(surfaces: Single, table: int, where: Where) -> float:
+def _at(tables: Single, table: int, where: Where) -> float:
     """One table, bilinear between two angles i, j and from level k upwards, by the four weights that follow."""
     i, j, k, a, b, c, d = where
     return float(
-        a * surfaces[i, k, table]
-        + b * surfaces[i, k + 1, table]
-        + c * surfaces[j, k, table]
-        + d * surfaces[j, k + 1, table]
+        a * tables[i, k, table] + b * tables[i, k + 1, table] + c * tables[j, k, table] + d * tables[j, k + 1, table]
     )
 
 
 @njit(cache=True, fastmath=True)
-def _above(x: float, y: float, z: float, numbers: Numbers, atria: Array, vessels: Array) -> tuple[int, int]:
-    """The atria with their valves, thin wall and fat, and the roots of the great vessels."""
-    tissue = _ELSEWHERE
+def _above(x: float, y: float, z: float, numbers: Numbers, atria: Rows, vessels: Rows) -> tuple[int, int]:
+    """Label and tissue above the base: atria, great vessels and the fibrous ring; what is outermost gives way."""
+    up, tissue = z - numbers[2], _ELSEWHERE
     for n in range(2):
-        dx, dy, dz = x - atria[n, 0], y - atria[n, 1], z - atria[n, 2]
-        a, b, c = atria[n, 3], atria[n, 4], atria[n, 5]
-        if abs(dx) < a + _FATTY and abs(dy) < b + _FATTY and abs(dz) < c + _FATTY:
-            size = np.sqrt((dx / a) ** 2 + (dy / b) ** 2 + np.abs(dz / c) ** atria[n, 6])
-            inside = (x - atria[n, 8]) * atria[n, 9]
-            if size < 1 and inside > 0:
-                leaflet = z < atria[n, 7] + 1.5 and numbers[6] == 0
-                return LEFT_ATRIUM + n if z > atria[n, 7] else BACKGROUND, MYOCARDIUM if leaflet else BLOOD
-            beyond = (size - 1) * min(a, b, c)
-            if beyond < _WALL and inside > -1.5:
-                tissue = MYOCARDIUM
-            elif beyond < _FATTY and tissue == _ELSEWHERE:
-                tissue = FAT
-    up = z - numbers[2]
-    if tissue != MYOCARDIUM:
-        for n in range(2):
-            dx, dy = x - vessels[n, 0] - vessels[n, 2] * up, y - vessels[n, 1] - vessels[n, 3] * up
-            beyond = np.sqrt(dx * dx + dy * dy) - vessels[n, 4]
-            if beyond < 0:
-                return BACKGROUND, BLOOD
-            if beyond < 1.5:
-                tissue = MYOCARDIUM
-            elif beyond < 3.0 and tissue == _ELSEWHERE:
-                tissue = FAT
+        inside, found = _atrium(x, y, z, numbers[6] > 0, atria[n])
+        if inside:
+            return LEFT_ATRIUM + n if z > atria[n][7] else BACKGROUND, found
+        if found == MYOCARDIUM or tissue == _ELSEWHERE:
+            tissue = found
+    for n in range(2):
+        found = _vessel(x, y, up, vessels[n])
+        if tissue != MYOCARDIUM and found != _ELSEWHERE:
+            tissue = found
     if tissue == _ELSEWHERE and up < 3.0 and x * x + y * y < (numbers[7] - _THICKEST_FAT) ** 2:
-        tissue = MYOCARDIUM  # the fibrous ring
+        tissue = MYOCARDIUM
     return BACKGROUND, tissue
+
+
+@njit(cache=True, fastmath=True)
+def _atrium(x: float, y: float, z: float, valve_open: bool, atrium: Numbers) -> tuple[bool, int]:
+    """Whether a point lies in the chamber, and the tissue: blood, closed leaflets, thin wall, fat."""
+    dx, dy, dz = x - atrium[0], y - atrium[1], z - atrium[2]
+    a, b, c = atrium[3], atrium[4], atrium[5]
+    if abs(dx) > a + _FATTY or abs(dy) > b + _FATTY or abs(dz) > c + _FATTY:
+        return False, _ELSEWHERE
+    size = np.sqrt((dx / a) ** 2 + (dy / b) ** 2 + np.abs(dz / c) ** atrium[6])
+    across, beyond = (x - atrium[8]) * atrium[9], (size - 1) * min(a, b, c)
+    if size < 1 and across > 0:
+        return True, BLOOD if valve_open or z > atrium[7] + _LEAFLET else MYOCARDIUM
+    if beyond < _WALL and across > -1.5:
+        return False, MYOCARDIUM
+    return False, FAT if beyond < _FATTY else _ELSEWHERE
+
+
+@njit(cache=True, fastmath=True)
+def _vessel(x: float, y: float, up: float, vessel: Numbers) -> int:
+    """Blood, wall or fat of a great vessel."""
+    dx, dy = x - vessel[0] - vessel[2] * up, y - vessel[1] - vessel[3] * up
+    beyond = np.sqrt(dx * dx + dy * dy) - vessel[4]
+    if beyond < _WALL - 1.0:
+        return BLOOD if beyond < 0 else MYOCARDIUM
+    return FAT if beyond < _WALL + 0.5 else _ELSEWHERE
 
 
 @njit(cache=True, fastmath=True)
