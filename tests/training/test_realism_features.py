@@ -15,7 +15,6 @@ from training.realism.delineation import delineate
 from training.realism.features import features
 from training.realism.median_beat import BEFORE, NoMedianBeat, median_beat
 from training.simulate import heart_of, simulate
-from training.simulate.electrics import beat as beat_of
 from training.simulate.heart import stream
 from training.simulate.torso import sample_slips, torso_lead_field
 
@@ -85,8 +84,7 @@ def test_qrs_lasts_as_long_as_the_simulated_ventricles_depolarise():
     for seed in range(5000, 5008):
         heart = heart_of(seed)
         field = torso_lead_field(heart.torso, sample_slips(stream(seed, "electrodes")), heart.lie.conductivity)
-        rate, disease = heart.subject.heart_rate, heart.subject.disease
-        one = beat_of(heart.ed, heart.atria, heart.pose, field, disease, heart.conduction, heart.repolarisation, rate)
+        one = heart.seen_by(field).conducted()
         differences.append(features(simulate(seed).recording)["QRS"] - np.ptp(one.activation))
     assert np.abs(differences).mean() < 8
     assert abs(np.mean(differences)) < 5

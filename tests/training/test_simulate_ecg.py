@@ -11,8 +11,9 @@ from models.ecg.recording import Recording
 from training.simulate import Participant, simulate
 from training.simulate.activation import Conduction, sample_conduction
 from training.simulate.anatomy import Shape, Ventricles, build_ventricles, sample_shape
-from training.simulate.atria import atrial_wave, build_atria
+from training.simulate.atria import build_atria
 from training.simulate.electrics import Beat, Generator, Repolarisation, generator_of, sample_repolarisation
+from training.simulate.p_wave import atrial_wave
 from training.simulate.population import Disease, Person, Subject, Volumes
 from training.simulate.recording import record, sample_rhythm
 from training.simulate.torso import (
@@ -50,7 +51,7 @@ class Heart:
 
     @property
     def ventricles(self) -> Ventricles:
-        return build_ventricles(self.subject, self.shape, "ED")
+        return build_ventricles(self.subject, self.shape, 0.0)
 
     @property
     def pose(self) -> Pose:
@@ -183,7 +184,7 @@ def test_a_heavier_chest_lowers_the_qrs_of_the_same_heart(hearts: list[Heart]) -
 def test_even_a_large_heart_lies_behind_the_chest_wall(hearts: list[Heart]) -> None:
     for heart in hearts:
         large = replace(heart.subject, volumes=replace(heart.subject.volumes, lv_edv=380.0, lv_esv=300.0, rv_edv=260.0))
-        ventricles = build_ventricles(large, heart.shape, "ED")
+        ventricles = build_ventricles(large, heart.shape, 0.0)
         torso = torso_of(heart.subject.person)
         surface = pose_of(heart.lie, torso, ventricles).to_torso(ventricles.outer_surface())
         assert (surface[:, 1] - torso.chest(surface[:, 0], surface[:, 2])[:, 1]).min() >= 20 - 1e-6

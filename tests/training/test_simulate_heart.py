@@ -10,7 +10,7 @@ import pytest
 from models.phenotypes import PHENOTYPES
 from training.simulate import Participant, simulate
 from training.simulate.anatomy import MYOCARDIAL_DENSITY, LeftVentricle, build_ventricles, sample_shape
-from training.simulate.imaging import SHAPE, SPACING
+from training.simulate.plan import SHAPE, SPACING
 from training.simulate.population import PREVALENCES, Subject, sample_subject
 
 
@@ -125,7 +125,7 @@ def _heart(seed: int) -> tuple[Subject, tuple[LeftVentricle, LeftVentricle]]:
     rng = np.random.default_rng(seed)
     subject = sample_subject(rng)
     shape = sample_shape(subject.disease, rng)
-    return subject, (build_ventricles(subject, shape, "ED").left, build_ventricles(subject, shape, "ES").left)
+    return subject, (build_ventricles(subject, shape, 0.0).left, build_ventricles(subject, shape, 1.0).left)
 
 
 def _pappus(r: np.ndarray, z: np.ndarray) -> float:

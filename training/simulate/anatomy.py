@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from training.simulate.population import Disease, Subject, Volumes, bounded_normal
 
 Array = NDArray[np.float64]
-Phase = Literal["ED", "ES"]
 
 MYOCARDIAL_DENSITY = 1.05
 """g/mL, as CMR converts wall volume to mass (Schulz-Menger et al., JCMR 2020;22:19)."""
@@ -53,12 +51,16 @@ class Shape:
         First two circumferential harmonics of the wall thickness.
     rv_wall : float
         Millimetres, end-diastole.
+    left_atrium, right_atrium : ndarray, (3,)
+        Depth and height over width, and the exponent by which the roof is flatter than a dome (2 is an ellipsoid).
     """
 
     elongation: float
     ellipticity: float
     waviness: Array
     rv_wall: float
+    left_atrium: Array
+    right_atrium: Array
 
 
 def sample_shape(disease: Disease, rng: np.random.Generator) -> Shape:
@@ -68,6 +70,8 @@ def sample_shape(disease: Disease, rng: np.random.Generator) -> Shape:
         ellipticity=bounded_normal(rng, 0.0, 0.035),
         waviness=rng.normal(0, 0.05, 4),
         rv_wall=bounded_normal(rng, 2.7, 0.3) + disease.rv_thickening,
+        left_atrium=np.array([0.92, 1.0, 2.5]) + rng.uniform(-1, 1, 3) * [0.17, 0.17, 0.4],
+        right_atrium=np.array([1.05, 1.1, 2.3]) + rng.uniform(-1, 1, 3) * [0.17, 0.17, 0.3],
     )
 
 
@@ -102,7 +106,7 @@ class LeftVentricle:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Ventricles:
-    """Both ventricles at one phase, as tables over (theta, z), in mm.
+    """Both ventricles at one moment, as tables over (theta, z), in mm.
 
     Attributes
     ----------
@@ -133,6 +137,14 @@ class Ventricles:
         """Level of the mitral plane."""
         return self.left.base
 
+    def lift(self, ed: Ventricles) -> float:
+        """What is added to z to come to the heart frame at end-diastole: the epicardial apex stays in its place."""
+        return float(ed.z[0] - self.z[0])
+
+    def base_over(self, ed: Ventricles) -> float:
+        """Level of the mitral plane in the heart frame at end-diastole."""
+        return self.base + self.lift(ed)
+
     def rv_height(self, z: Array) -> Array:
         """0 at the right-ventricular apex, 1 at the base, up to 1.3 in the outflow tract."""
         return np.clip((z - self.rv_apex) / (self.base - self.rv_apex), 0, 1.3)
@@ -156,16 +168,22 @@ class Ventricles:
         return np.stack([r * np.cos(theta), r * np.sin(theta), z], -1)[below]
 
 
-def build_ventricles(subject: Subject, shape: Shape, phase: Phase) -> Ventricles:
-    """The two ventricles with exactly the volumes and mass of the subject at `phase`."""
-    left = _left_ventricle(subject, shape, phase)
+def build_ventricles(subject: Subject, shape: Shape, contraction: float) -> Ventricles:
+    """The two ventricles with exactly the volumes and mass of the subject.
+
+    Parameters
+    ----------
+    contraction : share of the stroke volume that is out, from 0 at end-diastole to 1 at end-systole.
+    """
+    left = _left_ventricle(subject, shape, contraction)
     z = np.linspace(left.z_epi.min() - 1, left.base + 22, LEVELS)
     below = np.minimum(z, left.base)
     endo = _radius_table(left.r_endo, left.z_endo, below)
     epi = _radius_table(left.r_epi, left.z_epi, below)
     rv_apex = left.apex + 0.13 * (left.base - left.apex)
-    profile = _crescent(z, rv_apex, left.base, OUTFLOW if phase == "ED" else 0.8 * OUTFLOW)
-    volume = subject.volumes.rv_edv if phase == "ED" else subject.volumes.rv_esv
+    profile = _crescent(z, rv_apex, left.base, OUTFLOW * (1 - 0.2 * contraction))
+    volumes = subject.volumes
+    volume = volumes.rv_edv - contraction * (volumes.rv_edv - volumes.rv_esv)
     width = _crescent_width(volume * 1e3, profile, epi, z)
     return Ventricles(
         left=left,
@@ -175,42 +193,42 @@ def build_ventricles(subject: Subject, shape: Shape, phase: Phase) -> Ventricles
         rv=width * profile,
         rv_width=width,
         rv_apex=rv_apex,
-        rv_wall=shape.rv_wall * (1.0 if phase == "ED" else 1.35),  # the free wall thickens by a third
+        rv_wall=shape.rv_wall * (1 + 0.35 * contraction),  # the free wall thickens by a third
     )
 
 
-def _left_ventricle(subject: Subject, shape: Shape, phase: Phase) -> LeftVentricle:
+def _left_ventricle(subject: Subject, shape: Shape, contraction: float) -> LeftVentricle:
     volumes = subject.volumes
-    length = _length(volumes, shape.elongation, phase)
+    length = _length(volumes, shape.elongation, contraction)
     semi_axis = length / (1 + BASE)
     z = np.repeat(-semi_axis * np.cos(U)[None], len(THETA), axis=0)
-    r = np.sin(U) * _outline(subject, shape, phase)
-    volume = (volumes.lv_edv if phase == "ED" else volumes.lv_esv) * 1e3
+    r = np.sin(U) * _outline(subject, shape, contraction)
+    volume = (volumes.lv_edv - contraction * (volumes.lv_edv - volumes.lv_esv)) * 1e3
     radius = float(np.sqrt(volume / _enclosed(r, z)))
-    pattern = _wall_pattern(subject.disease, shape, phase)
+    pattern = _wall_pattern(subject.disease, shape, contraction)
     return _thicken(radius * r, z, radius, semi_axis, pattern, volume + volumes.lv_mass / MYOCARDIAL_DENSITY * 1e3)
 
 
-def _length(volumes: Volumes, elongation: float, phase: Phase) -> float:
+def _length(volumes: Volumes, elongation: float, contraction: float) -> float:
     """Endocardial base-to-apex length: V = pi a² c (2/3 + b - b³/3) at end-diastole, shorter by 0.26 EF at end-systole.
 
     The factor gives a healthy heart about 15 % of long-axis shortening.
     """
     form = np.pi * (2 / 3 + BASE - BASE**3 / 3) / (1 + BASE)
     length = float((volumes.lv_edv * 1e3 / form * 4 * elongation**2) ** (1 / 3))
-    return length if phase == "ED" else length * (1 - 0.26 * volumes.lv_ejected)
+    return length * (1 - 0.26 * volumes.lv_ejected * contraction)
 
 
-def _outline(subject: Subject, shape: Shape, phase: Phase) -> Array:
+def _outline(subject: Subject, shape: Shape, contraction: float) -> Array:
     """Endocardial radius over (theta, u) relative to the ellipsoid; a scarred wall does not move inwards."""
     theta, s = THETA[:, None], (U / U_BASE)[None]
-    flattening = subject.disease.septal_flattening * (0.8 if phase == "ED" else 1.15)
+    flattening = subject.disease.septal_flattening * (0.8 + 0.35 * contraction)
     outline = (1 + shape.ellipticity * np.cos(2 * theta)) * (1 - flattening * _bump(theta, 0, 0.75))
-    stays = 0.0 if phase == "ED" else 0.81 * subject.volumes.lv_ejected
+    stays = 0.81 * subject.volumes.lv_ejected * contraction
     return np.asarray(outline * (1 + stays * scar(theta, s, subject.disease)))
 
 
-def _wall_pattern(disease: Disease, shape: Shape, phase: Phase) -> Array:
+def _wall_pattern(disease: Disease, shape: Shape, contraction: float) -> Array:
     """Wall thickness over (theta, u) before scaling to the mass: tapered apex, disease, thin scar."""
     theta, s = THETA[:, None], (U / U_BASE)[None]
     pattern = 1 + 0.06 * _bump(theta, 0, 0.9)
@@ -221,7 +239,7 @@ def _wall_pattern(disease: Disease, shape: Shape, phase: Phase) -> Array:
     first, second, third, fourth = shape.waviness
     waves = first * np.cos(theta) + second * np.sin(theta) + third * np.cos(2 * theta) + fourth * np.sin(2 * theta)
     scarred = scar(theta, s, disease)
-    thinning = (1 - 0.38 * scarred) * (1.0 if phase == "ED" else 1 - 0.35 * scarred)
+    thinning = (1 - 0.38 * scarred) * (1 - 0.35 * contraction * scarred)
     return np.asarray((0.62 + 0.38 * np.clip(s / 0.45, 0, 1)) * pattern * (1 + waves) * thinning)
 
 

@@ -15,7 +15,7 @@ from training.simulate.electrics import Generator, Repolarisation, generator_of,
 from training.simulate.population import Subject, sample_subject
 from training.simulate.torso import LeadField, Lie, Pose, Torso, pose_of, sample_lie, torso_of
 
-Stage = Literal["population", "shape", "electrics", "lie", "electrodes", "rhythm", "noise", "imaging"]
+Stage = Literal["population", "shape", "electrics", "lie", "electrodes", "rhythm", "noise", "imaging", "tissue"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ def heart_of(seed: int, calibration: Calibration = CALIBRATION) -> Heart:
     subject = sample_subject(stream(seed, "population"))
     person, disease = subject.person, subject.disease
     shape = sample_shape(disease, stream(seed, "shape"))
-    ed, es = build_ventricles(subject, shape, "ED"), build_ventricles(subject, shape, "ES")
+    ed, es = build_ventricles(subject, shape, 0.0), build_ventricles(subject, shape, 1.0)
     torso, lie = torso_of(person), sample_lie(person, stream(seed, "lie"), calibration)
     pose = pose_of(lie, torso, ed, calibration)
     electrics = stream(seed, "electrics")

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt, sosfiltfilt
 
 from models.ecg.recording import INDEPENDENT_LEADS, Filters, Recording, twelve_leads
-from training.simulate.atria import P_ONSET
 from training.simulate.electrics import ONSET, Beat
+from training.simulate.p_wave import P_ONSET
 from training.simulate.population import Person, bounded_normal
 from training.simulate.torso import MONTAGE
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from models.ecg.recording import Recording
 from models.phenotypes import PHENOTYPES, derive
-from training.simulate.atria import atrial_wave
 from training.simulate.heart import Again, Heart, heart_of, stream
-from training.simulate.imaging import SPACING, acquire, measure
+from training.simulate.imaging import measure, short_axis
+from training.simulate.p_wave import atrial_wave
 from training.simulate.participant import Participant
 from training.simulate.recording import record, sample_rhythm
 from training.simulate.torso import sample_slips, torso_lead_field
@@ -32,9 +32,7 @@ def simulate(seed: int, again: Again = Again()) -> Participant:  # noqa: B008  #
     """
     heart = heart_of(seed)
     person, disease, heart_rate = heart.subject.person, heart.subject.disease, heart.subject.heart_rate
-    stack = acquire(
-        person, (heart.ed, heart.es), heart.atria, heart.torso, heart.pose, stream(seed, "imaging", again.imaging)
-    )
+    scan = short_axis(heart, again.imaging)
     analytic = true_phenotypes(heart)
     return Participant(
         seed=seed,
@@ -46,10 +44,10 @@ def simulate(seed: int, again: Again = Again()) -> Participant:  # noqa: B008  #
         weight=person.weight,
         heart_rate=heart_rate,
         recording=record_ecg(heart, again),
-        ed=stack.ed,
-        es=stack.es,
-        spacing=SPACING,
-        phenotypes=_complete(analytic | measure(stack), heart_rate),
+        ed=scan.image[0],
+        es=scan.image[1],
+        spacing=scan.spacing,
+        phenotypes=_complete(analytic | measure(scan), heart_rate),
         analytic=_complete(analytic, heart_rate),
     )
 
