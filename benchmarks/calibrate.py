@@ -33,9 +33,11 @@ Array = NDArray[np.float64]
 
 SCALARS = {
     "fibre_speed": 0.04, "cross_speed": 0.02, "muscle": 0.04, "purkinje": 0.15, "right_purkinje": 0.1,
-    "purkinje_end": 0.05, "right_delay": 2.0, "amplitude": 0.1, "right_wall": 0.1, "blood": 0.05,
-    "repolarisation": 0.15, "droop": 0.03, "by_activation": 0.15, "transmural": 6.0, "transmural_female": 6.0,
-    "apex_base": 5.0, "right": 5.0, "lateral": 5.0, "anterior": 5.0, "azimuth": 6.0, "elevation": 5.0,
+    "purkinje_end": 0.05, "right_purkinje_end": 0.1, "right_delay": 2.0, "amplitude": 0.1, "right_wall": 0.1,
+    "blood": 0.05, "repolarisation": 0.15, "droop": 0.03, "left_notch": 0.01, "right_notch": 0.01,
+    "by_activation": 0.15, "transmural": 6.0, "transmural_female": 6.0, "septal_gradient": 0.2,
+    "right_gradient": 0.2, "apex_base": 5.0, "right": 5.0, "lateral": 5.0, "anterior": 5.0, "azimuth": 6.0,
+    "elevation": 5.0,
 }  # fmt: skip
 """Each constant that may move, and how far it is moved without regret: the unit of the prior that holds it."""
 PLACE, TO_SEPTUM, ROOT = np.array([8.0, 0.06, 10.0]), np.array([0.12, 0.12, 0.12]), np.array([10.0, 0.08, 2.0])
@@ -44,11 +46,11 @@ MEDIANS = {
     "QRS": (88.0, 2.0), "axis": (38.0, 8.0),
     "R I": (0.55, 0.06), "R II": (0.85, 0.1), "R III": (0.45, 0.06), "R aVL": (0.35, 0.05), "R aVF": (0.60, 0.07),
     "R V1": (0.20, 0.025), "S V1": (0.90, 0.1), "R V2": (0.45, 0.05), "S V2": (1.40, 0.15), "R V3": (0.85, 0.1),
-    "S V3": (1.00, 0.12), "R V4": (1.40, 0.16), "S V4": (0.60, 0.07), "R V5": (1.40, 0.16), "S V5": (0.30, 0.035),
-    "R V6": (1.10, 0.12), "S V6": (0.15, 0.03),
+    "S V3": (1.00, 0.12), "R V4": (1.40, 0.16), "S V4": (0.60, 0.07), "R V5": (1.40, 0.16), "S V5": (0.30, 0.06),
+    "R V6": (1.10, 0.12), "S V6": (0.15, 0.05),
     "Q I": (0.03, 0.02), "Q aVL": (0.05, 0.03), "Q V5": (0.05, 0.02), "Q V6": (0.06, 0.02), "Q aVF": (0.04, 0.03),
     "peak V5": (41.0, 3.0), "peak V6": (43.0, 3.0), "peak V2": (22.0, 5.0),
-    "ST V2": (0.05, 0.02), "ST V5": (0.01, 0.01),
+    "ST V1": (0.03, 0.015), "ST V2": (0.045, 0.015), "ST V3": (0.04, 0.015), "ST V5": (0.01, 0.01),
     "T I": (0.20, 0.02), "T II": (0.28, 0.03), "T III": (0.10, 0.02), "T aVR": (-0.25, 0.03), "T V1": (0.08, 0.015),
     "T V2": (0.40, 0.045), "T V3": (0.42, 0.05), "T V4": (0.42, 0.05), "T V5": (0.34, 0.04), "T V6": (0.26, 0.03),
 }  # fmt: skip

@@ -132,7 +132,7 @@ def activate_from(mesh: Mesh, conduction: Conduction, focus: Focus, calibration:
 
 def _spread(mesh: Mesh, conduction: Conduction, purkinje: float, times: Array, calibration: Calibration) -> None:
     """Lower `times` in place until every node has its earliest."""
-    left, right = _purkinje_layers(mesh, calibration.purkinje_end)
+    left, right = _purkinje_layers(mesh, calibration)
     speed = purkinje * conduction.muscle
     cost = np.empty(len(mesh.edges))
     _travel_times(
@@ -149,11 +149,12 @@ def _spread(mesh: Mesh, conduction: Conduction, purkinje: float, times: Array, c
     shortest_times(mesh.edges, cost, times)
 
 
-def _purkinje_layers(mesh: Mesh, end: float) -> tuple[Array, Array]:
+def _purkinje_layers(mesh: Mesh, calibration: Calibration) -> tuple[Array, Array]:
     """Presence (0 to 1 by node) of the left and the right fast layer."""
     endocardium = mesh.depth == 0
-    left = (mesh.left & endocardium) * _fade(mesh.height, end)
-    right = ((~mesh.left & endocardium) | (mesh.septum & (mesh.depth == 1))) * _fade(mesh.rv_height, end)
+    left = (mesh.left & endocardium) * _fade(mesh.height, calibration.purkinje_end)
+    side = (~mesh.left & endocardium) | (mesh.septum & (mesh.depth == 1))
+    right = side * _fade(mesh.rv_height, calibration.right_purkinje_end)
     return left, right
 
 

@@ -45,7 +45,7 @@ class Calibration:
         Factor on both.
     purkinje, right_purkinje : float
         mm/ms of the fast left layer; speed of the right one relative to it.
-    purkinje_end : float
+    purkinje_end, right_purkinje_end : float
         Apex-to-base height at which the layers end.
     right_delay : float
         Milliseconds by which the right bundle lags behind the left.
@@ -60,10 +60,15 @@ class Calibration:
         Size of the T wave relative to the QRS complex.
     droop : float
         Share of repolarisation that happens in the plateau already.
+    left_notch, right_notch : float
+        Depth of the notch after the upstroke under the epicardium, as a share of the action potential; it lifts the ST
+        segment (Yan & Antzelevitch, Circulation 1996;93:372).
     by_activation : float
         Milliseconds by which the action potential shortens for each millisecond of later activation.
     transmural, transmural_female : float
         Milliseconds by which it is longer under the endocardium than under the epicardium.
+    septal_gradient, right_gradient : float
+        How much of it there is in the septum and in the right wall.
     apex_base, right, lateral, anterior : float
         Milliseconds: base over apex, right over left ventricle, lateral over septal, anterior over inferior.
     place : (float, float, float)
@@ -80,6 +85,7 @@ class Calibration:
     purkinje: float
     right_purkinje: float
     purkinje_end: float
+    right_purkinje_end: float
     right_delay: float
     roots: tuple[Root, ...]
     amplitude: float
@@ -87,9 +93,13 @@ class Calibration:
     blood: float
     repolarisation: float
     droop: float
+    left_notch: float
+    right_notch: float
     by_activation: float
     transmural: float
     transmural_female: float
+    septal_gradient: float
+    right_gradient: float
     apex_base: float
     right: float
     lateral: float
@@ -101,35 +111,40 @@ class Calibration:
 
 
 CALIBRATION = Calibration(
-    fibre_speed=0.63,
-    cross_speed=0.182,
-    muscle=0.97,
-    purkinje=1.64,
-    right_purkinje=0.967,
-    purkinje_end=0.887,
-    right_delay=11.1,
+    fibre_speed=0.627,
+    cross_speed=0.192,
+    muscle=0.982,
+    purkinje=1.72,
+    right_purkinje=0.994,
+    purkinje_end=0.864,
+    right_purkinje_end=0.864,
+    right_delay=10.7,
     roots=(
-        Root(branch="left", wall="left", angle=-9.5, height=0.47, delay=1.6),
-        Root(branch="left anterior", wall="left", angle=97.8, height=0.75, delay=11.2),
-        Root(branch="left", wall="left", angle=-97.8, height=0.70, delay=11.2),
-        Root(branch="right", wall="right wall", angle=24.3, height=0.42, delay=5.0),
-        Root(branch="right", wall="right septum", angle=-5.0, height=0.32, delay=-2.0),
-        Root(branch="right", wall="right septum", angle=15.0, height=0.60, delay=1.0),
+        Root(branch="left", wall="left", angle=1.4, height=0.51, delay=2.3),
+        Root(branch="left anterior", wall="left", angle=96.9, height=0.73, delay=10.2),
+        Root(branch="left", wall="left", angle=-100.6, height=0.75, delay=12.3),
+        Root(branch="right", wall="right wall", angle=19.7, height=0.45, delay=4.3),
+        Root(branch="right", wall="right septum", angle=-10.9, height=0.31, delay=-1.7),
+        Root(branch="right", wall="right septum", angle=16.4, height=0.57, delay=0.4),
     ),
-    amplitude=0.536,
-    right_wall=0.50,
-    blood=0.30,
-    repolarisation=0.71,
+    amplitude=0.572,
+    right_wall=0.512,
+    blood=0.266,
+    repolarisation=0.661,
     droop=0.12,
-    by_activation=0.85,
-    transmural=35.1,
-    transmural_female=29.2,
-    apex_base=20.4,
-    right=-11.1,
-    lateral=-9.7,
-    anterior=-5.1,
-    place=(30.2, -0.359, -28.0),
-    to_septum=(-0.565, -0.630, -0.10),
-    azimuth=29.7,
-    elevation=44.2,
+    left_notch=0.0,
+    right_notch=0.02,
+    by_activation=1.09,
+    transmural=30.5,
+    transmural_female=34.3,
+    septal_gradient=0.55,
+    right_gradient=0.30,
+    apex_base=23.9,
+    right=-14.5,
+    lateral=-7.2,
+    anterior=-6.2,
+    place=(23.9, -0.343, -31.9),
+    to_septum=(-0.522, -0.626, -0.052),
+    azimuth=35.0,
+    elevation=45.8,
 )

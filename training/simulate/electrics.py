@@ -129,9 +129,10 @@ class Generator:
         ends = _repolarisation_times(self, activation, qt)
         stretch = self.repolarisation.width * np.sqrt(qt / 400)
         t_wave = _wave(ends - _downstroke_tail(stretch), self.source, _downstroke(stretch, self.calibration.droop))
+        notch = np.where(self.mesh.left, self.calibration.left_notch, self.calibration.right_notch) * self.mesh.depth
         return Beat(
             qrs=_wave(activation, self.source, _upstroke()),
-            t=-self.calibration.repolarisation * t_wave,
+            t=_wave(activation, notch[:, None] * self.source, _NOTCH) - self.calibration.repolarisation * t_wave,
             activation=activation,
         )
 
@@ -245,7 +246,7 @@ def _repolarisation_times(heart: Generator, activation: Array, qt: float) -> Arr
     """
     mesh, disease, pattern, fitted = heart.mesh, heart.disease, heart.repolarisation, heart.calibration
     lateral = 0.5 * (1 - np.cos(mesh.theta))
-    strength = np.where(mesh.septum, 0.55, np.where(mesh.left, 1.0, 0.3))
+    strength = np.where(mesh.septum, fitted.septal_gradient, np.where(mesh.left, 1.0, fitted.right_gradient))
     turned = 1 - 1.9 * disease.lv_strain * (0.4 + 0.6 * lateral * mesh.left)
     duration = -pattern.by_activation * (heart.usual - heart.usual.mean())
     duration -= pattern.transmural * strength * (mesh.depth - 0.5) * turned
@@ -276,6 +277,16 @@ def _upstroke() -> Array:
     edge = np.exp(-0.5 * (t / _UPSTROKE) ** 2)
     return np.asarray(edge / edge.sum())
 
+
+def _notch() -> Array:
+    """Derivative of what the notch takes away: all of it 12 ms after the upstroke, given back in 60 to 220 ms."""
+    t = np.arange(-260, 261)
+    falls = np.exp(-0.5 * ((t - 12) / 5) ** 2)
+    rises = 1 / (1 + np.exp(-(t - 60) / 10)) / (1 + np.exp((t - 220) / 10))
+    return np.asarray(rises / rises.sum() - falls / falls.sum())
+
+
+_NOTCH = _notch()
 
 _SHAPE, _SCALE = 3.2, 15.0  # of the gamma density that phase 3 follows, ms
 _PLATEAU = 240  # ms before the end of phase 3 over which the plateau droops
