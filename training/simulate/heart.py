@@ -13,6 +13,7 @@ from training.simulate.atria import Atria, build_atria
 from training.simulate.calibration import CALIBRATION, Calibration
 from training.simulate.electrics import Generator, Repolarisation, generator_of, sample_repolarisation
 from training.simulate.population import Subject, sample_subject
+from training.simulate.setting import ENRICHED, Setting
 from training.simulate.torso import LeadField, Lie, Pose, Torso, pose_of, sample_lie, torso_of
 
 Stage = Literal["population", "shape", "electrics", "lie", "electrodes", "rhythm", "noise", "imaging", "tissue"]
@@ -84,14 +85,20 @@ class Heart:
         )
 
 
-def heart_of(seed: int, calibration: Calibration = CALIBRATION) -> Heart:
+def heart_of(seed: int, setting: Setting = ENRICHED, calibration: Calibration = CALIBRATION) -> Heart:
     """The heart of this seed.
 
     Parameters
     ----------
     seed : not negative; another seed is another person.
+    setting : where this person comes from.
+
+    Raises
+    ------
+    ImpossibleHeart
+        If the setting draws one impossible heart after the other.
     """
-    subject = sample_subject(stream(seed, "population"))
+    subject = sample_subject(stream(seed, "population"), setting)
     person, disease = subject.person, subject.disease
     shape = sample_shape(disease, stream(seed, "shape"))
     ed, es = build_ventricles(subject, shape, 0.0), build_ventricles(subject, shape, 1.0)

@@ -11,16 +11,18 @@ from training.simulate.imaging import measure, short_axis
 from training.simulate.p_wave import atrial_wave
 from training.simulate.participant import Participant
 from training.simulate.recording import record, sample_rhythm
+from training.simulate.setting import ENRICHED, Setting
 from training.simulate.torso import sample_slips, torso_lead_field
 
 
-def simulate(seed: int, again: Again = Again()) -> Participant:  # noqa: B008  # frozen
+def simulate(seed: int, again: Again = Again(), setting: Setting = ENRICHED) -> Participant:  # noqa: B008  # frozen
     """The participant of this seed, the same bytes every time on one machine.
 
     Parameters
     ----------
     seed : not negative; another seed is another person.
     again : the same heart with new electrodes, rhythm, noise or scan.
+    setting : where this person comes from.
 
     Returns
     -------
@@ -30,7 +32,7 @@ def simulate(seed: int, again: Again = Again()) -> Participant:  # noqa: B008  #
         whole left atrium (in practice it is measured on long-axis views). LVWT is the wall thickness averaged over the
         endocardial surface at end-diastole, LAV the left atrial volume at its largest.
     """
-    heart = heart_of(seed)
+    heart = heart_of(seed, setting)
     person, disease, heart_rate = heart.subject.person, heart.subject.disease, heart.subject.heart_rate
     scan = short_axis(heart, again.imaging)
     analytic = true_phenotypes(heart)
