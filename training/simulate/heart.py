@@ -46,6 +46,9 @@ class Again:
         return cls(electrodes=day, rhythm=day, noise=day, imaging=day)
 
 
+FIRST_VISIT = Again()
+
+
 def stream(seed: int, stage: Stage, draw: int = 0) -> np.random.Generator:
     """The random numbers of one stage of one participant; each stage has a stream of its own.
 

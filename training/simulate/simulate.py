@@ -6,7 +6,7 @@ import numpy as np
 
 from models.ecg.recording import Recording
 from models.phenotypes import PHENOTYPES, derive
-from training.simulate.heart import Again, Heart, heart_of, stream
+from training.simulate.heart import FIRST_VISIT, Again, Heart, heart_of, stream
 from training.simulate.imaging import measure, short_axis
 from training.simulate.p_wave import atrial_wave
 from training.simulate.participant import Participant
@@ -15,7 +15,7 @@ from training.simulate.setting import ENRICHED, Setting
 from training.simulate.torso import sample_slips, torso_lead_field
 
 
-def simulate(seed: int, again: Again = Again(), setting: Setting = ENRICHED) -> Participant:  # noqa: B008  # frozen
+def simulate(seed: int, again: Again = FIRST_VISIT, setting: Setting = ENRICHED) -> Participant:
     """The participant of this seed, the same bytes every time on one machine.
 
     Parameters
@@ -54,7 +54,7 @@ def simulate(seed: int, again: Again = Again(), setting: Setting = ENRICHED) -> 
     )
 
 
-def record_ecg(heart: Heart, again: Again = Again()) -> Recording:  # noqa: B008  # frozen
+def record_ecg(heart: Heart, again: Again = FIRST_VISIT) -> Recording:
     """The ECG of a heart, without imaging it: the same recording as `simulate` returns."""
     seed, subject = heart.seed, heart.subject
     slips = sample_slips(stream(seed, "electrodes", again.electrodes))
