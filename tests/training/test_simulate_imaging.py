@@ -163,8 +163,9 @@ def test_enhanced_scar_outshines_blood_and_nulled_muscle(infarcted_hearts: list[
     for heart in infarcted_hearts:
         scan = late_enhancement(heart)
         image, labels = scan.image[0], scan.labels[0]
-        scar, blood, muscle = (np.median(image[labels == n]) for n in (SCARRED, LV_CAVITY, LV_MYOCARDIUM))
-        assert scar > 1.1 * blood
+        blood, muscle = (np.median(image[labels == n]) for n in (LV_CAVITY, LV_MYOCARDIUM))
+        scar = np.quantile(image[labels == SCARRED], 0.7)  # a thin scar shares most of its voxels with muscle
+        assert scar > 1.15 * blood
         assert blood > 2.0 * muscle
 
 
