@@ -8,6 +8,7 @@ from rich.progress import Progress
 
 from tests.training import hearts
 from training.export import export
+from training.simulate.heart import Heart, heart_of
 from training.train import train
 
 
@@ -41,3 +42,16 @@ def toy_checkpoint(toy_cohort, toy_run, silent):
 @pytest.fixture(scope="session")
 def toy_bundle(toy_checkpoint, tmp_path_factory):
     return export(toy_checkpoint, tmp_path_factory.mktemp("artifacts"))
+
+
+@pytest.fixture(scope="session")
+def infarcted_hearts() -> list[Heart]:
+    """One large infarct of each coronary artery."""
+    found: dict[str, Heart] = {}
+    for heart in map(heart_of, range(2000)):
+        disease = heart.subject.disease
+        if disease.scar_extent > 0.6:
+            found.setdefault(disease.scar_territory, heart)
+        if len(found) == 3:
+            break
+    return list(found.values())

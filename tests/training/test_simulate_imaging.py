@@ -38,9 +38,6 @@ from training.simulate.tissue import (
     nulling,
 )
 
-INFARCTS = (51, 100, 119)
-"""Seeds of hearts with an inferior, a lateral and an anterior infarct."""
-
 
 @pytest.fixture(scope="module")
 def hearts() -> list[Heart]:
@@ -162,18 +159,20 @@ def test_the_four_chamber_view_shows_four_chambers_and_no_scar(hearts: list[Hear
             assert columns[0] < columns[1]  # as a radiologist looks at it: the left of the patient is on the right
 
 
-def test_enhanced_scar_outshines_blood_and_nulled_muscle() -> None:
-    for seed in INFARCTS:
-        scan = late_enhancement(heart_of(seed))
+def test_enhanced_scar_outshines_blood_and_nulled_muscle(infarcted_hearts: list[Heart]) -> None:
+    for heart in infarcted_hearts:
+        scan = late_enhancement(heart)
         image, labels = scan.image[0], scan.labels[0]
-        scar, blood, muscle = (np.median(image[labels == n]) for n in (SCARRED, LV_CAVITY, LV_MYOCARDIUM))
-        assert scar > 1.1 * blood
+        blood, muscle = (np.median(image[labels == n]) for n in (LV_CAVITY, LV_MYOCARDIUM))
+        scar = np.quantile(image[labels == SCARRED], 0.7)  # a thin scar shares most of its voxels with muscle
+        assert scar > 1.15 * blood
         assert blood > 2.0 * muscle
 
 
-def test_only_infarcted_hearts_show_a_scar_and_only_where_their_artery_went() -> None:
-    for seed in (*INFARCTS, *range(6)):
-        heart = heart_of(seed)
+def test_only_infarcted_hearts_show_a_scar_and_only_after_contrast(
+    infarcted_hearts: list[Heart], hearts: list[Heart]
+) -> None:
+    for heart in (*infarcted_hearts, *hearts[:6]):
         labels = late_enhancement(heart).labels
         assert (labels == SCARRED).any() == bool(heart.subject.disease.scar_territory)
         assert not (short_axis(heart).labels == SCARRED).any()

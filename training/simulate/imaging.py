@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter, zoom
 from training.simulate.anatomy import MYOCARDIAL_DENSITY
 from training.simulate.chest import chest_signal
 from training.simulate.contraction import Moment, cycle_of, diastasis, end_diastole, end_systole, moments
+from training.simulate.figure import Single, fabric_of, figure
 from training.simulate.heart import Heart, stream
 from training.simulate.plan import (
     SPACING,
@@ -29,9 +30,6 @@ from training.simulate.rendering import (
     RIGHT_ATRIUM,
     RV_CAVITY,
     Labels,
-    Single,
-    fabric_of,
-    figure,
     label,
     render,
 )

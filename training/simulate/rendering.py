@@ -1,167 +1,26 @@
-"""Rendering: which label and which tissue lie at a point of the heart, at one moment of the beat.
-
-Points are looked up in the tables of `anatomy` and in the closed form of `atria`, so that images, labels and electrical
-mesh are one heart.
-"""
+"""Rendering: which label and which tissue lie at a point of the heart, at one moment of the beat."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
-from training.simulate.anatomy import LEVELS, THETA, U_BASE, Ventricles, build_ventricles, scar
-from training.simulate.atria import Atrium, chambers
-from training.simulate.contraction import Moment
-from training.simulate.heart import Heart, stream
+from training.simulate.figure import ATRIAL_FAT, GRAIN, LAYERS, THICKEST_FAT, Array, Figure, Numbers, Rows, Single
 from training.simulate.plan import Plan
 from training.simulate.tissue import BLOOD, FAT, MYOCARDIUM, SCAR
 
-Array = NDArray[np.float64]
-Single = NDArray[np.float32]
+# numba keeps compiled kernels until this file changes: touch it when a number that is imported here does
+
 Labels = NDArray[np.uint8]
-Numbers = tuple[float, ...]
-Rows = tuple[Numbers, ...]
 Where = tuple[int, int, int, float, float, float, float]
 
 BACKGROUND, LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY, LEFT_ATRIUM, RIGHT_ATRIUM, SCARRED = range(7)
 """Labels. Papillary muscles and trabeculae belong to the cavity (Schulz-Menger et al., JCMR 2020;22:19)."""
 
 _ELSEWHERE = -1
-_WALL, _FATTY, _LEAFLET = 2.5, 5.0, 1.5
-"""mm to the outside of the atrial wall, and of the fat around it; thickness of a closed valve in an image."""
-
-_THICKEST_FAT = 9.0
-"""mm over the ventricles."""
-
-_LAYERS, _GRAIN = 7, 4
-"""First table and number of the layers of myocardium, endocardium to epicardium, that have a texture of their own."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Figure:
-    """The heart at one moment as the kernels read it, in the heart frame at end-diastole.
-
-    Attributes
-    ----------
-    tables : ndarray, (theta, levels, 11) float32
-        Endocardial and epicardial radius, right-ventricular width, depth of left and of right trabeculae, scarred
-        fraction, epicardial fat; then the brightness about 1 of each layer of the myocardium, which moves with it.
-    numbers : 13 numbers
-        Lowest level of the tables, their step, base, right wall, semi-axis, papillary radius, whether valves
-        stand open, then `_bounds`.
-    atria : 2 x 10 numbers
-        Left and right: centre, semi-axes, flatness, floor, septum, side.
-    vessels : 2 x 5 numbers
-        Aorta and pulmonary trunk: x and y at the base, lean along both for each mm upwards, radius.
-    """
-
-    tables: Single
-    numbers: Numbers
-    atria: Rows
-    vessels: Rows
-
-    @property
-    def box(self) -> tuple[Array, Array]:
-        """Lowest and highest x, y, z of the labelled chambers."""
-        reach = float((self.tables[..., 1] + self.tables[..., 2]).max())
-        bottom, top = self.numbers[0], self.numbers[0] + self.numbers[1] * LEVELS
-        centres, axes = np.array(self.atria)[:, :3], np.array(self.atria)[:, 3:6]
-        low, high = centres - axes, centres + axes
-        return (
-            np.minimum(low.min(0), [-reach, -reach, bottom]),
-            np.maximum(high.max(0), [reach, reach, top]),
-        )
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Fabric:
-    """What the tissue of one heart looks like, over (theta, levels): texture, and depth of trabeculae and fat in mm."""
-
-    grain: Single
-    left_trabeculae: Array
-    right_trabeculae: Array
-    fat: Array
-
-
-def fabric_of(heart: Heart) -> Fabric:
-    """The same in every scan of this heart."""
-    rng = stream(heart.seed, "tissue")
-    grain = gaussian_filter(rng.standard_normal((_GRAIN, len(THETA), LEVELS)), (0.4, 0.7, 1.2), mode="wrap")
-    ridges = gaussian_filter(rng.standard_normal((2, len(THETA), LEVELS)), (0, 0.5, 2.5), mode="wrap")
-    ridges = np.clip(ridges / ridges.std() + 0.2, 0, 2)
-    apical = 1 - np.linspace(0, 1, LEVELS) ** 2
-    return Fabric(
-        grain=(1 + 0.05 * grain / grain.std()).astype(np.float32),
-        left_trabeculae=1.8 * ridges[0] * apical,
-        right_trabeculae=2.6 * ridges[1] * (0.3 + 0.7 * apical),
-        fat=_epicardial_fat(heart, rng),
-    )
-
-
-def _epicardial_fat(heart: Heart, rng: np.random.Generator) -> Array:
-    """Thin and patchy over the left free wall, more over the right one, most in the grooves between the chambers."""
-    patches = gaussian_filter(rng.standard_normal((len(THETA), LEVELS)), (4, 6), mode="wrap")
-    turn, height = np.abs(THETA)[:, None], np.linspace(0, 1, LEVELS)[None]
-    grooves = 4.0 * np.exp(-0.5 * ((turn - 1.2) / 0.18) ** 2) + 3.0 * np.clip((height - 0.7) / 0.15, 0, 1)
-    amount = 0.6 + 1.4 * (turn < 1.2) + grooves + 1.2 * patches / patches.std()
-    return np.asarray(np.clip(amount * np.clip(heart.subject.person.bmi / 27, 0.6, 1.6), 0, _THICKEST_FAT))
-
-
-def figure(heart: Heart, moment: Moment, fabric: Fabric) -> Figure:
-    """Build the heart at this moment."""
-    ventricles = _ventricles(heart, moment.contraction)
-    lift = ventricles.lift(heart.ed)
-    base = ventricles.base + lift
-    atria = chambers(heart.subject.volumes, heart.shape, heart.ed, heart.es, base, moment)
-    left, step = ventricles.left, ventricles.z[1] - ventricles.z[0]
-    s = np.arccos(np.clip(-ventricles.z / left.semi_axis, -1, 1)) / U_BASE
-    scarred = scar(THETA[:, None], s[None], heart.subject.disease)
-    layers = (ventricles.lv_endo, ventricles.lv_epi, ventricles.rv, fabric.left_trabeculae, fabric.right_trabeculae)
-    vessels = _vessels(heart.ed)
-    return Figure(
-        tables=np.stack([*layers, scarred, fabric.fat, *fabric.grain], -1, dtype=np.float32, casting="same_kind"),
-        numbers=(
-            *(float(ventricles.z[0] + lift), float(step), base, ventricles.rv_wall, left.semi_axis),
-            *(0.2 * heart.ed.left.radius, float(moment.valves_open)),
-            *_bounds(ventricles, atria, vessels),
-        ),
-        atria=tuple(_row(atrium) for atrium in atria),
-        vessels=vessels,
-    )
-
-
-def _bounds(ventricles: Ventricles, atria: tuple[Atrium, Atrium], vessels: Rows) -> list[float]:
-    """How far the ventricles reach to the left and to the right; lowest and highest x and y of what is above them."""
-    outer = ventricles.lv_epi + ventricles.rv + ventricles.rv_wall + _THICKEST_FAT
-    bounds = [float(outer[np.abs(THETA) > np.pi / 2].max()), float(outer.max())]
-    for axis in (0, 1):
-        middle = [*(atrium.centre[axis] for atrium in atria), *(vessel[axis] for vessel in vessels)]
-        reach = [*(atrium.axes[axis] + _FATTY for atrium in atria), 30.0, 30.0]
-        lowest, highest = np.subtract(middle, reach).min(), np.add(middle, reach).max()
-        bounds += [min(float(lowest), -bounds[0]), max(float(highest), bounds[1])]
-    return bounds
-
-
-def _ventricles(heart: Heart, contraction: float) -> Ventricles:
-    ends = {0.0: heart.ed, 1.0: heart.es}
-    return ends[contraction] if contraction in ends else build_ventricles(heart.subject, heart.shape, contraction)
-
-
-def _row(atrium: Atrium) -> Numbers:
-    plane = atrium.flatness, atrium.floor, atrium.septum, atrium.side
-    return (*atrium.centre.tolist(), *atrium.axes.tolist(), *plane)
-
-
-def _vessels(ed: Ventricles) -> Rows:
-    """The aorta rises from the front of the base, the pulmonary trunk from the outflow tract and crosses before it."""
-    ring = ed.left.radius
-    aorta = 0.22 * ring, 0.62 * ring, 0.15, -0.05, 0.46 * ring
-    trunk = 0.62 * ring, 1.32 * ring, -0.45, -0.15, 0.42 * ring
-    return aorta, trunk
+_WALL, _LEAFLET = 2.5, 1.5
+"""mm to the outside of the atrial wall; thickness of a closed valve in an image."""
 
 
 def label(plan: Plan, shown: Figure, with_scar: bool) -> Labels:
@@ -307,7 +166,7 @@ def _left(
     depth = (r - endo) / (epi - endo)
     if depth < 1.4 * _at(tables, 5, where) - 0.2:  # an infarct starts under the endocardium
         return SCARRED, SCAR, 1.0
-    return LV_MYOCARDIUM, MYOCARDIUM, tables[where[0], where[2], _LAYERS + int(depth * _GRAIN)]
+    return LV_MYOCARDIUM, MYOCARDIUM, tables[where[0], where[2], LAYERS + int(depth * GRAIN)]
 
 
 @njit(cache=True, fastmath=True)
@@ -318,7 +177,7 @@ def _right(z: float, r: float, epi: float, tables: Single, numbers: Numbers, whe
         muscle = r > epi + rv - min(_at(tables, 4, where), 0.4 * rv)
         return RV_CAVITY, MYOCARDIUM if muscle else BLOOD, 1.0
     if rv > 0.3 and r < epi + rv + wall:
-        return BACKGROUND, MYOCARDIUM, tables[where[0], where[2], _LAYERS + _GRAIN - 1]
+        return BACKGROUND, MYOCARDIUM, tables[where[0], where[2], LAYERS + GRAIN - 1]
     fat = z <= numbers[2] and r < epi + rv + wall + _at(tables, 6, where)
     return BACKGROUND, FAT if fat else _ELSEWHERE, 1.0
 
@@ -346,7 +205,7 @@ def _above(x: float, y: float, z: float, numbers: Numbers, atria: Rows, vessels:
         found = _vessel(x, y, up, vessels[n])
         if tissue != MYOCARDIUM and found != _ELSEWHERE:
             tissue = found
-    if tissue == _ELSEWHERE and up < 3.0 and x * x + y * y < (numbers[7] - _THICKEST_FAT) ** 2:
+    if tissue == _ELSEWHERE and up < 3.0 and x * x + y * y < (numbers[7] - THICKEST_FAT) ** 2:
         tissue = MYOCARDIUM
     return BACKGROUND, tissue
 
@@ -356,7 +215,7 @@ def _atrium(x: float, y: float, z: float, valve_open: bool, atrium: Numbers) -> 
     """Whether a point lies in the chamber, and the tissue: blood, closed leaflets, thin wall, fat."""
     dx, dy, dz = x - atrium[0], y - atrium[1], z - atrium[2]
     a, b, c = atrium[3], atrium[4], atrium[5]
-    if abs(dx) > a + _FATTY or abs(dy) > b + _FATTY or abs(dz) > c + _FATTY:
+    if abs(dx) > a + ATRIAL_FAT or abs(dy) > b + ATRIAL_FAT or abs(dz) > c + ATRIAL_FAT:
         return False, _ELSEWHERE
     size = np.sqrt((dx / a) ** 2 + (dy / b) ** 2 + np.abs(dz / c) ** atrium[6])
     across, beyond = (x - atrium[8]) * atrium[9], (size - 1) * min(a, b, c)
@@ -364,7 +223,7 @@ def _atrium(x: float, y: float, z: float, valve_open: bool, atrium: Numbers) -> 
         return True, BLOOD if valve_open or z > atrium[7] + _LEAFLET else MYOCARDIUM
     if beyond < _WALL and across > -1.5:
         return False, MYOCARDIUM
-    return False, FAT if beyond < _FATTY else _ELSEWHERE
+    return False, FAT if beyond < ATRIAL_FAT else _ELSEWHERE
 
 
 @njit(cache=True, fastmath=True)

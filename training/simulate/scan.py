@@ -21,7 +21,7 @@ class Scan:
     image : ndarray, (phases, slices, rows, columns) float32
         Magnitude, any scale.
     labels : ndarray, same shape, uint8
-        As `imaging` names them.
+        As `rendering` names them.
     times : ndarray, (phases,)
         Seconds after the R wave.
     spacing : (float, float, float)

@@ -30,7 +30,7 @@ AFTER_CONTRAST = {
     "scar": 425.0,
     "fat": 280.0,
     "intercostal": 280.0,
-    "liver": 430.0,
+    "liver": 500.0,
     "skeletal": 600.0,
     "stomach": 700.0,
     "mediastinum": 600.0,
