@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from models.phenotypes import PHENOTYPES, derive
-from training.simulate.electrics import beat
+from training.simulate.cart import sample_cart
+from training.simulate.electrics import Beat, beat
 from training.simulate.heart import Again, Heart, heart_of, stream
 from training.simulate.imaging import SPACING, acquire, measure
 from training.simulate.participant import Participant
-from training.simulate.recording import record, sample_rhythm
-from training.simulate.torso import sample_slips, torso_lead_field
+from training.simulate.recording import record
+from training.simulate.rhythm import Kind, sample_rhythm
+from training.simulate.torso import LeadField, sample_slips, torso_lead_field
 
 
 def simulate(seed: int, again: Again = Again()) -> Participant:  # noqa: B008  # frozen
@@ -31,13 +35,11 @@ def simulate(seed: int, again: Again = Again()) -> Participant:  # noqa: B008  #
     """
     heart = heart_of(seed)
     person, disease, heart_rate = heart.subject.person, heart.subject.disease, heart.subject.heart_rate
-    slips = sample_slips(stream(seed, "electrodes", again.electrodes))
+    wiring = stream(seed, "electrodes", again.electrodes)
+    slips, cart = sample_slips(wiring), sample_cart(wiring)
     field = torso_lead_field(heart.torso, slips, heart.lie.conductivity)
-    one_beat = beat(
-        heart.ed, heart.atria, heart.pose, field, disease, heart.conduction, heart.repolarisation, heart_rate
-    )
-    timing = stream(seed, "rhythm", again.rhythm)
-    rhythm = sample_rhythm(person, heart_rate, timing)
+    rhythm = sample_rhythm(heart.subject, stream(seed, "rhythm", again.rhythm))
+    beats = {kind: _template(kind, heart, field) for kind in rhythm.kinds}
     stack = acquire(
         person, (heart.ed, heart.es), heart.atria, heart.torso, heart.pose, stream(seed, "imaging", again.imaging)
     )
@@ -51,13 +53,21 @@ def simulate(seed: int, again: Again = Again()) -> Participant:  # noqa: B008  #
         height=person.height,
         weight=person.weight,
         heart_rate=heart_rate,
-        recording=record(one_beat, rhythm, person, timing, stream(seed, "noise", again.noise)),
+        recording=record(beats, rhythm, person, cart, stream(seed, "noise", again.noise)),
         ed=stack.ed,
         es=stack.es,
         spacing=SPACING,
         phenotypes=_complete(analytic | measure(stack), heart_rate),
         analytic=_complete(analytic, heart_rate),
     )
+
+
+def _template(kind: Kind, heart: Heart, field: LeadField) -> Beat:
+    """One beat of this kind; those from the right ventricle spread like a left bundle branch block."""
+    from_right = replace(heart.subject.disease, left_bundle=False, right_bundle=True)
+    disease = heart.subject.disease if kind == "conducted" else from_right
+    rate = heart.subject.heart_rate
+    return beat(heart.ed, heart.atria, heart.pose, field, disease, heart.conduction, heart.repolarisation, rate)
 
 
 def true_phenotypes(heart: Heart) -> dict[str, float]:
