@@ -223,7 +223,7 @@ def test_the_quick_wall_thickness_is_that_of_the_anatomy() -> None:
         subject = Subject(
             person=person, disease=Disease(pathology="normal", severity=0.0), volumes=HEALTHY, heart_rate=65.0
         )
-        built = build_ventricles(subject, sample_shape(subject.disease, rng), "ED").left.mean_wall
+        built = build_ventricles(subject, sample_shape(subject.disease, rng), 0.0).left.mean_wall
         assert mean_wall(HEALTHY.lv_edv, HEALTHY.lv_mass) == pytest.approx(built, rel=0.1)
 
 

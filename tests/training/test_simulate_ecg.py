@@ -1,4 +1,4 @@
-"""The simulated ECG, against electrostatics, another solver and the bedside."""
+"""The simulated heartbeat, against electrostatics, another solver and the bedside."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from models.ecg.recording import Recording
-from training.simulate import Participant, simulate
 from training.simulate.activation import Conduction, sample_conduction
 from training.simulate.anatomy import Shape, Ventricles, build_ventricles, sample_shape
 from training.simulate.atria import build_atria
 from training.simulate.electrics import Beat, Generator, Repolarisation, generator_of, sample_repolarisation
 from training.simulate.p_wave import atrial_wave
 from training.simulate.population import Disease, Person, Subject, Volumes
-from training.simulate.recording import record, sample_rhythm
 from training.simulate.torso import (
     CONDUCTIVITY,
     LeadField,
@@ -105,11 +102,6 @@ def hearts() -> list[Heart]:
     return [healthy_heart(seed) for seed in range(5)]
 
 
-@pytest.fixture(scope="module")
-def participants() -> list[Participant]:
-    return [simulate(seed) for seed in range(4)]
-
-
 def qrs_duration(one_beat: Beat) -> int:
     """Milliseconds over which any lead moves by more than 4 % of its fastest change."""
     speed = np.abs(np.diff(one_beat.qrs, axis=1)).sum(0)
@@ -190,23 +182,6 @@ def test_even_a_large_heart_lies_behind_the_chest_wall(hearts: list[Heart]) -> N
         assert (surface[:, 1] - torso.chest(surface[:, 0], surface[:, 2])[:, 1]).min() >= 20 - 1e-6
 
 
-def test_limb_leads_obey_einthoven_and_goldberger(participants: list[Participant]) -> None:
-    for participant in participants:
-        lead = participant.recording.lead
-        assert lead("I") + lead("III") == pytest.approx(lead("II"), abs=1e-9)
-        assert lead("aVR") + lead("aVL") + lead("aVF") == pytest.approx(np.zeros(5000), abs=1e-9)
-        assert lead("aVR") == pytest.approx(-(lead("I") + lead("II")) / 2, abs=1e-9)
-
-
-def test_recordings_are_ten_seconds_at_500_hertz_with_their_subject(participants: list[Participant]) -> None:
-    for participant in participants:
-        recording = participant.recording
-        assert recording.signal.shape == (12, 5000)
-        assert recording.sampling_rate == 500
-        assert (recording.age, recording.sex) == (participant.age, participant.sex)
-        assert (recording.source_format, recording.paced) == ("simulated", False)
-
-
 def test_healthy_limb_and_chest_leads_have_their_ordinary_shape(hearts: list[Heart]) -> None:
     """Upright QRS in I, II and V6, upright P and T in II, all of them downwards in aVR; R grows from V1 to V5."""
     for heart in hearts:
@@ -222,28 +197,6 @@ def test_healthy_limb_and_chest_leads_have_their_ordinary_shape(hearts: list[Hea
         assert one.t[1].max() > 0.1
         assert chest[0].max() < chest[3].max()
         assert chest[0].max() < chest[4].max()
-
-
-def test_the_recording_beats_at_the_rate_of_the_heart(hearts: list[Heart]) -> None:
-    heart = hearts[0]
-    for rate in (50.0, 65.0, 90.0):
-        recording = _recorded(heart, rate)
-        assert _rate(recording) == pytest.approx(rate, rel=0.05)
-
-
-def _recorded(heart: Heart, rate: float) -> Recording:
-    person = heart.subject.person
-    rhythm = sample_rhythm(person, rate, np.random.default_rng(1))
-    return record(heart.beat(), heart.p_wave(), rhythm, person, np.random.default_rng(2), np.random.default_rng(3))
-
-
-def _rate(recording: Recording) -> float:
-    """Beats per minute from the strongest peak of the autocorrelation between 35 and 130 beats per minute."""
-    slope = np.abs(np.diff(recording.signal, axis=1)).sum(0)
-    slope = np.convolve(slope - slope.mean(), np.ones(25), mode="same")
-    correlation = np.correlate(slope, slope, mode="full")[len(slope) - 1 :]
-    lags = np.arange(int(500 * 60 / 130), int(500 * 60 / 35))
-    return 60 * 500 / float(lags[correlation[lags].argmax()])
 
 
 def _sphere(radius: float, rings: int = 17, columns: int = 24) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,9 @@ from models.ecg import Recording, decode
 from models.ecg.writers import FORMATS, save
 from models.ecg.writers.storage import store
 from training.simulate import simulate
+from training.simulate.cart import sample_cart
+from training.simulate.heart import stream
+from training.simulate.torso import sample_slips
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +26,10 @@ def test_a_simulated_ecg_is_the_same_study_whatever_file_it_travels_in(recording
 
 
 def test_a_simulated_ecg_is_stored_in_half_steps_of_its_converter(recording: Recording) -> None:
-    """The limb leads are halves of sums of 5 µV steps."""
-    assert store(recording.signal).step == 2.5
+    """The limb leads are halves of sums of whole steps."""
+    wiring = stream(0, "electrodes")
+    sample_slips(wiring)  # the electrodes are stuck before the cart is plugged in
+    assert store(recording.signal).step == pytest.approx(500 * sample_cart(wiring).resolution)
 
 
 def test_another_reader_reads_the_simulated_muse_file(recording: Recording, tmp_path: Path) -> None:

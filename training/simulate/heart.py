@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from training.simulate.activation import Conduction, sample_conduction
+from training.simulate.activation import Conduction, Focus, sample_conduction, sample_focus
 from training.simulate.anatomy import Shape, Ventricles, build_ventricles, sample_shape
 from training.simulate.atria import Atria, build_atria
 from training.simulate.calibration import CALIBRATION, Calibration
@@ -59,7 +59,10 @@ def stream(seed: int, stage: Stage, draw: int = 0) -> np.random.Generator:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Heart:
-    """One heart in its chest: what stays when electrodes, rhythm, noise and scan are drawn again."""
+    """One heart in its chest: what stays when electrodes, rhythm, noise and scan are drawn again.
+
+    Its ectopic beats come from `focus`, if it has any.
+    """
 
     seed: int
     subject: Subject
@@ -68,6 +71,7 @@ class Heart:
     lie: Lie
     conduction: Conduction
     repolarisation: Repolarisation
+    focus: Focus
     ed: Ventricles
     es: Ventricles
     pose: Pose
@@ -120,5 +124,6 @@ def heart_of(seed: int, setting: Setting = ENRICHED, calibration: Calibration = 
         es=es,
         pose=pose,
         atria=build_atria(subject.volumes, ed, pose, electrics),
+        focus=sample_focus(electrics),
         calibration=calibration,
     )

@@ -6,11 +6,15 @@ import numpy as np
 
 from models.ecg.recording import Recording
 from models.phenotypes import PHENOTYPES, derive
+from training.simulate.activation import RIGHT_APEX
+from training.simulate.cart import sample_cart
+from training.simulate.electrics import Beat, Generator
 from training.simulate.heart import FIRST_VISIT, Again, Heart, heart_of, stream
 from training.simulate.imaging import measure, short_axis
 from training.simulate.p_wave import atrial_wave
 from training.simulate.participant import Participant
-from training.simulate.recording import record, sample_rhythm
+from training.simulate.recording import record
+from training.simulate.rhythm import Kind, sample_rhythm
 from training.simulate.setting import ENRICHED, Setting
 from training.simulate.torso import sample_slips, torso_lead_field
 
@@ -54,15 +58,30 @@ def simulate(seed: int, again: Again = FIRST_VISIT, setting: Setting = ENRICHED)
     )
 
 
-def record_ecg(heart: Heart, again: Again = FIRST_VISIT) -> Recording:
-    """The ECG of a heart, without imaging it: the same recording as `simulate` returns."""
-    seed, subject = heart.seed, heart.subject
-    slips = sample_slips(stream(seed, "electrodes", again.electrodes))
-    field = torso_lead_field(heart.torso, slips, heart.lie.conductivity)
-    timing = stream(seed, "rhythm", again.rhythm)
-    rhythm = sample_rhythm(subject.person, subject.heart_rate, timing)
-    beat, p_wave = heart.seen_by(field).conducted(), atrial_wave(heart.atria, field)
-    return record(beat, p_wave, rhythm, subject.person, timing, stream(seed, "noise", again.noise))
+def record_ecg(heart: Heart, again: Again = FIRST_VISIT, sampling_rate: int = 500) -> Recording:
+    """The ECG of a heart, without imaging it: at 500 Hz the same recording as `simulate` returns.
+
+    Parameters
+    ----------
+    again : the same heart with new electrodes and cart, rhythm or noise.
+    sampling_rate : 250, 500 or 1000 Hz.
+    """
+    seed = heart.seed
+    wiring = stream(seed, "electrodes", again.electrodes)
+    field = torso_lead_field(heart.torso, sample_slips(wiring), heart.lie.conductivity)
+    cart = sample_cart(wiring, sampling_rate)
+    rhythm = sample_rhythm(heart.subject, stream(seed, "rhythm", again.rhythm))
+    generator = heart.seen_by(field)
+    beats = {kind: _template(kind, generator, heart) for kind in rhythm.kinds}
+    p_wave = atrial_wave(heart.atria, field)
+    return record(beats, p_wave, rhythm, heart.subject.person, cart, stream(seed, "noise", again.noise))
+
+
+def _template(kind: Kind, generator: Generator, heart: Heart) -> Beat:
+    """One beat of this kind."""
+    if kind == "conducted":
+        return generator.conducted()
+    return generator.from_focus(RIGHT_APEX if kind == "paced" else heart.focus)
 
 
 def true_phenotypes(heart: Heart) -> dict[str, float]:
