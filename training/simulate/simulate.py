@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.ecg.recording import Recording
 from models.phenotypes import PHENOTYPES, derive
 from training.simulate.electrics import beat
 from training.simulate.heart import Again, Heart, heart_of, stream
@@ -31,13 +32,6 @@ def simulate(seed: int, again: Again = Again()) -> Participant:  # noqa: B008  #
     """
     heart = heart_of(seed)
     person, disease, heart_rate = heart.subject.person, heart.subject.disease, heart.subject.heart_rate
-    slips = sample_slips(stream(seed, "electrodes", again.electrodes))
-    field = torso_lead_field(heart.torso, slips, heart.lie.conductivity)
-    one_beat = beat(
-        heart.ed, heart.atria, heart.pose, field, disease, heart.conduction, heart.repolarisation, heart_rate
-    )
-    timing = stream(seed, "rhythm", again.rhythm)
-    rhythm = sample_rhythm(person, heart_rate, timing)
     stack = acquire(
         person, (heart.ed, heart.es), heart.atria, heart.torso, heart.pose, stream(seed, "imaging", again.imaging)
     )
@@ -51,13 +45,33 @@ def simulate(seed: int, again: Again = Again()) -> Participant:  # noqa: B008  #
         height=person.height,
         weight=person.weight,
         heart_rate=heart_rate,
-        recording=record(one_beat, rhythm, person, timing, stream(seed, "noise", again.noise)),
+        recording=record_ecg(heart, again),
         ed=stack.ed,
         es=stack.es,
         spacing=SPACING,
         phenotypes=_complete(analytic | measure(stack), heart_rate),
         analytic=_complete(analytic, heart_rate),
     )
+
+
+def record_ecg(heart: Heart, again: Again = Again()) -> Recording:  # noqa: B008  # frozen
+    """The ECG of a heart, without imaging it: the same recording as `simulate` returns."""
+    seed, subject = heart.seed, heart.subject
+    slips = sample_slips(stream(seed, "electrodes", again.electrodes))
+    field = torso_lead_field(heart.torso, slips, heart.lie.conductivity)
+    one_beat = beat(
+        heart.ed,
+        heart.atria,
+        heart.pose,
+        field,
+        subject.disease,
+        heart.conduction,
+        heart.repolarisation,
+        subject.heart_rate,
+    )
+    timing = stream(seed, "rhythm", again.rhythm)
+    rhythm = sample_rhythm(subject.person, subject.heart_rate, timing)
+    return record(one_beat, rhythm, subject.person, timing, stream(seed, "noise", again.noise))
 
 
 def true_phenotypes(heart: Heart) -> dict[str, float]:

@@ -1,0 +1,1 @@
+"""Realism: what is measured on simulated participants, held against what was published and against real ECGs."""
