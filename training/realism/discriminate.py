@@ -112,7 +112,7 @@ def _importance(
     score = trees.predict_proba(shuffled.reshape(-1, features))[:, 1].reshape(features, copies, people)
     whole = roc_auc_score(is_real, trees.predict_proba(held)[:, 1])
     lost = [[whole - roc_auc_score(is_real, one) for one in copies_of] for copies_of in score]
-    return np.mean(lost, axis=1)
+    return np.asarray(np.mean(lost, axis=1))
 
 
 def _interval(is_real: NDArray[np.bool_], score: Array, rng: np.random.Generator) -> tuple[float, float]:
