@@ -7,8 +7,10 @@ import os
 # Waiting threads that spin cost a factor of ten as soon as another process wants a core; read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import torch
@@ -22,6 +24,7 @@ from training.cohort import load
 from training.config import Recipe
 from training.export import export, free_place
 from training.generate import generate, shards_in
+from training.realism.ceiling import read_ceiling
 from training.simulation import CORES, CohortFolder, Processes, Seed
 from training.terminal import progress_bars, refusals
 from training.train import train
@@ -72,7 +75,7 @@ def train_command(
     """
     with progress_bars() as progress:
         checkpoint = _trained(shards_in(folder), work, replace(Recipe(), seed=seed, version=version), threads, progress)
-    _show(checkpoint)
+    _show(checkpoint, read_ceiling(folder))
 
 
 @app.command(name="export")
@@ -105,12 +108,18 @@ def _exported(checkpoint: Checkpoint, out: Path) -> None:
     typer.echo(f"{bundle.manifest.name} {bundle.manifest.version} ({bundle.digest[:12]}) is in {bundle.path}")
 
 
-def _show(checkpoint: Checkpoint) -> None:
-    """R² of each phenotype, over everybody and over normals; the model card has the rest."""
+def _show(checkpoint: Checkpoint, ceilings: Mapping[tuple[str, str], float] = MappingProxyType({})) -> None:
+    """R² of each phenotype, over everybody and over normals, and the best that any model could reach where it is known.
+
+    The model card has the rest.
+    """
     rows = checkpoint.evaluation.performance
     for group in ("all", "normal"):
         line = "  ".join(f"{row.symbol} {row.r2:.2f}" for row in rows if row.group == group)
         typer.echo(f"R2 on the test split, {group}: {line}")
+        best = "  ".join(f"{symbol} {value:.2f}" for (of, symbol), value in ceilings.items() if of == group)
+        if best:
+            typer.echo(f"Ceiling of any model, {group}:  {best}")
 
 
 if __name__ == "__main__":

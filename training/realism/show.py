@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecFromSubplotSpec, SubplotSpec
 from matplotlib.patches import Circle
@@ -22,7 +23,7 @@ from training.simulate import Heart, Participant, heart_of, simulate
 from training.simulate.activation import Bundles, activate
 from training.simulate.heart import stream
 from training.simulate.imaging import LV_CAVITY, LV_MYOCARDIUM, RV_CAVITY, Stack, acquire
-from training.simulate.mesh import Mesh, build_mesh
+from training.simulate.mesh import LEFT, LEFT_NODES, RIGHT, RIGHT_NODES, Mesh, build_mesh
 
 matplotlib.use("Agg")
 
@@ -129,7 +130,15 @@ def _stack(figure: Figure, place: SubplotSpec, heart: Heart) -> None:
                     axes.contour(labels[level] == label, [0.5], colors=colour, linewidths=0.9)
             axes.set(xticks=[], yticks=[])
             where = "  base" if column == 0 else "  apex" if column == len(slices) - 1 else ""
-            axes.text(2, 5, f"{name}{where}", color="white", fontsize=10, weight="bold")
+            axes.text(
+                2,
+                5,
+                f"{name}{where}",
+                color="white",
+                fontsize=10,
+                weight="bold",
+                bbox={"facecolor": "black", "alpha": 0.6, "linewidth": 0, "pad": 2},
+            )
 
 
 def _imaged(heart: Heart) -> Stack:
@@ -165,14 +174,30 @@ def _bulls_eye(axes: Axes, mesh: Mesh, times: Array) -> None:
 
 
 def _front(figure: Figure, axes: Axes, mesh: Mesh, times: Array, heart: Heart) -> None:
-    outer = mesh.depth == 1
-    x, y, z = heart.pose.to_torso(mesh.nodes[outer]).T
-    order = np.argsort(-y)  # what lies behind is drawn first
-    drawn = axes.scatter(x[order], z[order], c=times[outer][order], s=52, cmap="turbo", linewidths=0)
+    """Outer surfaces of both ventricles; what lies behind is drawn first."""
+    seen = heart.pose.to_torso(mesh.nodes)
+    faces = np.concatenate(
+        [
+            _faces(np.arange(LEFT_NODES).reshape(LEFT)[:, :, -1], closed=True),
+            _faces(LEFT_NODES + np.arange(RIGHT_NODES).reshape(RIGHT)[:, :, -1], closed=False),
+        ]
+    )
+    faces = faces[np.argsort(-seen[faces, 1].mean(axis=1))]
+    drawn = PolyCollection(seen[faces][:, :, [0, 2]], cmap="turbo", edgecolors="face", linewidths=0.4)
+    drawn.set_array(times[faces].mean(axis=1))
+    axes.add_collection(drawn)
+    axes.autoscale_view()
     axes.set(aspect="equal")
     axes.set_axis_off()
     axes.set_title("Epicardium from the front, ms", fontsize=11)
     figure.colorbar(drawn, ax=axes, shrink=0.75, pad=0.02)
+
+
+def _faces(grid: NDArray[np.int64], *, closed: bool) -> NDArray[np.int64]:
+    """(faces, 4): corners of the quadrilaterals of a grid of nodes, closed around its first axis or not."""
+    around = np.concatenate([grid, grid[:1]]) if closed else grid
+    corners = (around[:-1, :-1], around[1:, :-1], around[1:, 1:], around[:-1, 1:])
+    return np.stack([corner.ravel() for corner in corners], axis=-1)
 
 
 def _phenotypes(axes: Axes, one: Participant) -> None:

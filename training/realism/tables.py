@@ -242,6 +242,8 @@ def verdicts(tables: Iterable[Table]) -> Sequence[str]:
         if judged:
             rest = f"; not met: {'; '.join(missed)}" if missed else ""
             lines.append(f"{table.title}: {len(judged) - len(missed)} of {len(judged)} met{rest}")
+        elif table.note:
+            lines.append(f"{table.title} {'; '.join(f'{row.name} {row.value:.3g}' for row in table.rows)} {table.note}")
     return lines
 
 
