@@ -20,7 +20,7 @@ from training.realism.features import scale_free
 
 Array = NDArray[np.float64]
 
-_FOLDS, _REPEATS = 6, 3
+_FOLDS = 6
 _DRAWS = 2000
 
 
@@ -67,20 +67,25 @@ class Discrimination:
 
 
 def discriminate(
-    real: Sequence[Mapping[str, float]], simulated: Sequence[Mapping[str, float]], seed: int = 0
+    real: Sequence[Mapping[str, float]], simulated: Sequence[Mapping[str, float]], repeats: int = 3, seed: int = 0
 ) -> Discrimination:
-    """Train on some, judge the others; one row of features is one person, so that nobody is on both sides."""
+    """Train on some, judge the others; one row of features is one person, so that nobody is on both sides.
+
+    Parameters
+    ----------
+    repeats : cross-validations, each with other folds, over which scores are averaged.
+    """
     rows = [scale_free(row) for row in (*real, *simulated)]
     names = list(rows[0])
     table = np.array([list(row.values()) for row in rows])
     is_real = np.arange(len(table)) < len(real)
     score, importance = np.zeros(len(table)), np.zeros(len(names))
-    for repeat in range(_REPEATS):
+    for repeat in range(repeats):
         folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed + repeat).split(table, is_real)
         for train, held in folds:
             trees = _classifier(seed + repeat).fit(table[train], is_real[train])
             score[held] += trees.predict_proba(table[held])[:, 1]
-            importance += _importance(trees, table[held], is_real[held], seed) / (_FOLDS * _REPEATS)
+            importance += _importance(trees, table[held], is_real[held], seed) / (_FOLDS * repeats)
     return Discrimination(
         real=len(real),
         simulated=len(simulated),
