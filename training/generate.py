@@ -33,9 +33,15 @@ SEEDS_APART = 1_000_000
 DESCRIPTION = "cohort.json"
 
 DEFAULT_SETTING = "enriched"
+SETTINGS = (DEFAULT_SETTING,)
+"""Where simulated participants may come from."""
 
 _CHUNK, _AHEAD = 5, 4
 """Participants that a process is given at once, and how many such chunks for each process are under way."""
+
+
+class UnknownSetting(CohortError):
+    """Nobody knows where participants of this name come from."""
 
 
 class StaleCohort(CohortError):
@@ -61,9 +67,13 @@ def generate(
 
     Raises
     ------
+    UnknownSetting
+        If the simulator has no setting of this name.
     StaleCohort
         If the folder was filled with another seed or setting, or by another version of the simulator.
     """
+    if setting not in SETTINGS:
+        raise UnknownSetting(f"there is no setting {setting}; known: {', '.join(SETTINGS)}")
     _describe(folder, seed, setting)
     shards = _shards(folder, seed, participants)
     missing = {path: part for path, part in shards.items() if not path.exists() or participants_in(path) < len(part)}
@@ -107,8 +117,7 @@ def setting_of(folder: Path) -> str:
 
 def entry(seed: int, setting: str = DEFAULT_SETTING) -> Entry:
     """One simulated participant, as a cohort keeps it."""
-    if setting != DEFAULT_SETTING:
-        raise CohortError(f"there is no setting {setting}")
+    del setting  # one so far
     return from_simulation(simulate(seed))
 
 

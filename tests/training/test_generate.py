@@ -12,8 +12,8 @@ import pytest
 from rich.progress import Progress
 
 from models.phenotypes import PHENOTYPES
-from training.cohort import CohortError, load, participants_in
-from training.generate import SEEDS_APART, StaleCohort, entry, generate, seed_of, shards_in
+from training.cohort import load, participants_in
+from training.generate import SEEDS_APART, StaleCohort, UnknownSetting, entry, generate, seed_of, shards_in
 from training.simulate import simulate
 
 
@@ -96,9 +96,10 @@ def test_who_a_participant_is_stays_with_it(folder):
     assert cohort.rhythms.tolist() == ["sinus"] * 3
 
 
-def test_a_setting_that_nobody_knows_is_refused():
-    with pytest.raises(CohortError, match="no setting"):
-        entry(1, "moon")
+def test_a_setting_that_nobody_knows_is_refused_and_leaves_no_folder(tmp_path, silent):
+    with pytest.raises(UnknownSetting, match="no setting moon"):
+        generate(tmp_path / "moon", participants=3, seed=4, processes=1, progress=silent, setting="moon")
+    assert not (tmp_path / "moon").exists()
 
 
 def test_participants_of_another_seed_are_never_mixed_in(folder, silent):

@@ -12,6 +12,7 @@ import numpy as np
 from models.ecg import decode
 from models.ecg.archive import pack
 from models.ecg.recording import Recording, Sex
+from training.cohort import CohortError
 
 _NORMAL_IN_LUDB = frozenset(
     {
@@ -31,7 +32,7 @@ _NORMAL_IN_CINC = frozenset({"426783006", "426177001", "427393009"})
 ADULT = 18.0  # years
 
 
-class NoRealEcgs(ValueError):
+class NoRealEcgs(CohortError):
     """The folder holds no normal ECGs of LUDB or CinC 2021."""
 
 
