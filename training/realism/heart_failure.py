@@ -17,15 +17,27 @@ FEATURES = ("HR", "PR", "QRS", "QT", "QTc", "P", "QRS axis", "T axis")
 FAILING = ("DCM", "MI", "LBBB", "RBBB", "LVH")
 LOW_EF = 50.0
 
+CLINIC = "heart-failure"
+"""Setting of the simulator that stands for MUSIC."""
 
-def heart_failure_table(survey: Survey) -> Table:
-    """QRS and LVEF, and a forest on intervals, axes, age and sex, as was done with MUSIC."""
+FEWEST = 50
+"""Participants below which nothing is fitted."""
+
+
+def heart_failure_table(survey: Survey, setting: str) -> Table:
+    """QRS and LVEF, and a forest on intervals, axes, age and sex, as was done with MUSIC.
+
+    Of a cohort from the setting "heart-failure" everybody counts, of others those who would be sent there.
+    """
     ef = survey.phenotype("LVEF")[survey.measured]
-    who = np.isin(survey.groups[survey.measured], FAILING) & (ef < LOW_EF)
-    note = f"{int(who.sum())} participants of {', '.join(FAILING)} with LVEF below {LOW_EF:g} %, from this cohort."
+    if setting == CLINIC:
+        who, note = np.ones(len(ef), bool), f"{len(ef)} participants of a heart-failure clinic."
+    else:
+        who = np.isin(survey.groups[survey.measured], FAILING) & (ef < LOW_EF)
+        note = f"{int(who.sum())} participants of {', '.join(FAILING)} with LVEF below {LOW_EF:g} %, of this cohort."
     title = "Heart failure"
-    if who.sum() < 50:
-        return Table(title=title, rows=(), note=f"Not measured: {note} At least 50 are needed.")
+    if who.sum() < FEWEST:
+        return Table(title=title, rows=(), note=f"Not measured: {note} At least {FEWEST} are needed.")
     music = "MUSIC table, 992 patients with heart failure [M]"
     correlation = spearman(survey.feature("QRS")[who], ef[who])
     r2 = _cross_validated(_predictors(survey)[who], ef[who])

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from rich.progress import Progress
 
 from models.ecg.recording import LEADS
+from training.generate import setting_of
 from training.realism.discriminate import Discrimination, discriminate
 from training.realism.features import features
 from training.realism.heart_failure import heart_failure_table
@@ -57,7 +58,7 @@ def write_report(
         acdc_table(found),
         ecg_table(found),
         relation_table(found),
-        heart_failure_table(found),
+        heart_failure_table(found, setting_of(shards[0].parent)),
         label_table(found),
         discrimination_table(discrimination),
         count_table(found),
