@@ -7,66 +7,35 @@ import os
 # Waiting threads that spin cost a factor of ten as soon as another process wants a core; read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import torch
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from rich.progress import Progress
 
 from models.bundle import Bundle
+from training import simulation
 from training.checkpoint import Checkpoint
-from training.cohort import CohortError, load
+from training.cohort import load
 from training.config import Recipe
-from training.export import BundleExists, export, free_place
+from training.export import export, free_place
 from training.generate import generate, shards_in
+from training.realism.ceiling import read_ceiling
+from training.simulation import CORES, CohortFolder, Processes, Seed
+from training.terminal import progress_bars, refusals
 from training.train import train
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-CORES = os.cpu_count() or 1
+app.add_typer(simulation.app, name="simulate")
 
 Participants = Annotated[int, typer.Option(min=50, help="Hearts to simulate: more is better, at about 0.1 s each.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of the hearts and of the training: the same seed, the same model.")]
-Processes = Annotated[int, typer.Option(min=1, help="Processes that simulate; the hearts do not depend on it.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads that train; bit-equal weights need the same number.")]
 Version = Annotated[str, typer.Option(help="Version of the bundle; a released one is never overwritten.")]
 Out = Annotated[Path, typer.Option(help="Artifacts folder: the bundle goes to OUT/<name>/<version>/.")]
-CohortFolder = Annotated[Path, typer.Argument(help="Folder of the cohort; what is there already is kept.")]
-
-
-class Rate(ProgressColumn):
-    """Steps in a second."""
-
-    def render(self, task: Task) -> Text:
-        """Empty before the first step."""
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f}/s")
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description:<24}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
 
 
 @app.command()
@@ -84,24 +53,12 @@ def demo(
     Minutes on two cores. Example: python -m training demo --out models/artifacts
     """
     recipe = replace(Recipe(), seed=seed, version=version)
-    with _refusals():
+    with refusals():
         free_place(recipe, out)  # now, not after the work
-    with _progress() as progress:
+    with progress_bars() as progress:
         shards = _simulated(work / "cohort", participants, seed, processes, progress)
         checkpoint = _trained(shards, work, recipe, threads, progress)
     _exported(checkpoint, out)
-
-
-@app.command()
-def simulate(
-    folder: CohortFolder, participants: Participants = 6000, seed: Seed = 1, processes: Processes = CORES
-) -> None:
-    """Simulate participants, each with an ECG and a cardiac MRI of one heart; an interrupted run continues.
-
-    Example: python -m training simulate data/cohort --participants 10000
-    """
-    with _progress() as progress:
-        _simulated(folder, participants, seed, processes, progress)
 
 
 @app.command(name="train")
@@ -116,9 +73,9 @@ def train_command(
 
     Example: python -m training train data/cohort --work runs/first
     """
-    with _progress() as progress:
+    with progress_bars() as progress:
         checkpoint = _trained(shards_in(folder), work, replace(Recipe(), seed=seed, version=version), threads, progress)
-    _show(checkpoint)
+    _show(checkpoint, read_ceiling(folder))
 
 
 @app.command(name="export")
@@ -132,40 +89,37 @@ def export_command(
     _exported(Checkpoint.load(checkpoint), out)
 
 
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """What the caller can mend is told in a sentence, without a traceback."""
-    try:
-        yield
-    except (CohortError, BundleExists) as error:
-        raise typer.BadParameter(str(error)) from error
-
-
 def _simulated(folder: Path, participants: int, seed: int, processes: int, progress: Progress) -> list[Path]:
-    with _refusals():
+    with refusals():
         return generate(folder, participants=participants, seed=seed, processes=processes, progress=progress)
 
 
 def _trained(shards: list[Path], work: Path, recipe: Recipe, threads: int, progress: Progress) -> Checkpoint:
-    with _refusals():
+    with refusals():
         cohort = load(shards)
         torch.set_num_threads(threads)
         return train(cohort, work, recipe, progress)
 
 
 def _exported(checkpoint: Checkpoint, out: Path) -> None:
-    with _refusals():
+    with refusals():
         bundle = Bundle.open(export(checkpoint, out))
     _show(checkpoint)
     typer.echo(f"{bundle.manifest.name} {bundle.manifest.version} ({bundle.digest[:12]}) is in {bundle.path}")
 
 
-def _show(checkpoint: Checkpoint) -> None:
-    """R² of each phenotype, over everybody and over normals; the model card has the rest."""
+def _show(checkpoint: Checkpoint, ceilings: Mapping[tuple[str, str], float] = MappingProxyType({})) -> None:
+    """R² of each phenotype, over everybody and over normals, and the best that any model could reach where it is known.
+
+    The model card has the rest.
+    """
     rows = checkpoint.evaluation.performance
     for group in ("all", "normal"):
         line = "  ".join(f"{row.symbol} {row.r2:.2f}" for row in rows if row.group == group)
         typer.echo(f"R2 on the test split, {group}: {line}")
+        best = "  ".join(f"{symbol} {value:.2f}" for (of, symbol), value in ceilings.items() if of == group)
+        if best:
+            typer.echo(f"Ceiling of any model, {group}:  {best}")
 
 
 if __name__ == "__main__":

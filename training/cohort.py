@@ -30,7 +30,8 @@ class CohortError(ValueError):
 
 
 _ECG_COLUMNS = ("sampling_rate", "lengths", "samples")
-_COLUMNS = ("ids", "groups", "sex", "age", "heart_rate", "ed", "es", "phenotypes")
+_PERSON = ("groups", "severity", "sex", "age", "height", "weight", "heart_rate", "rhythms")
+_COLUMNS = ("ids", *_PERSON, "ed", "es", "phenotypes")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,6 +44,12 @@ class Entry:
         Unique in the cohort; the split is by it.
     group : str
         What evaluation is broken down by, e.g. the pathology ("normal", …).
+    severity : float
+        Of the pathology, 0 to 1; NaN where nobody graded it.
+    age, height, weight : float
+        Years, cm, kg; NaN where not measured.
+    rhythm : str
+        During the ECG: "sinus", …; empty where nobody said.
     recording : Recording
         The ECG; stored in steps of half a microvolt.
     ed, es : uint8 volumes as `training.cmr.canonical` makes them
@@ -51,9 +58,13 @@ class Entry:
 
     id: str
     group: str
+    severity: float
     sex: Sex
     age: float
+    height: float
+    weight: float
     heart_rate: float
+    rhythm: str
     recording: Recording
     ed: NDArray[np.uint8]
     es: NDArray[np.uint8]
@@ -66,9 +77,13 @@ class Cohort:
 
     ids: NDArray[np.str_]
     groups: NDArray[np.str_]
+    severity: NDArray[np.float64]
     sex: NDArray[np.str_]
     age: NDArray[np.float64]
+    height: NDArray[np.float64]
+    weight: NDArray[np.float64]
     heart_rate: NDArray[np.float64]
+    rhythms: NDArray[np.str_]
     ecg: list[NDArray[np.int16]]
     sampling_rate: NDArray[np.float64]
     ed: NDArray[np.uint8]
@@ -113,9 +128,13 @@ def write_shard(path: Path, entries: Sequence[Entry]) -> None:
             file,
             ids=np.array([entry.id for entry in entries]),
             groups=np.array([entry.group for entry in entries]),
+            severity=np.array([entry.severity for entry in entries]),
             sex=np.array([entry.sex for entry in entries]),
             age=np.array([entry.age for entry in entries]),
+            height=np.array([entry.height for entry in entries]),
+            weight=np.array([entry.weight for entry in entries]),
             heart_rate=np.array([entry.heart_rate for entry in entries]),
+            rhythms=np.array([entry.rhythm for entry in entries]),
             sampling_rate=np.array([entry.recording.sampling_rate for entry in entries]),
             lengths=np.array([s.shape[1] for s in samples]),
             samples=np.concatenate(samples, axis=1).astype(np.int16),
@@ -132,18 +151,29 @@ def load(paths: Iterable[Path]) -> Cohort:
     Raises
     ------
     CohortError
-        If no shard is given, or a participant occurs twice.
+        If no shard is given, a participant occurs twice, or a shard lacks a column that this version needs.
     """
-    shards = []
-    for path in paths:
-        with np.load(path, allow_pickle=False) as stored:
-            shards.append({name: stored[name] for name in (*_COLUMNS, *_ECG_COLUMNS)})
+    shards = [_read(path) for path in paths]
     if not shards:
         raise CohortError("a cohort needs at least one shard")
     columns = {name: np.concatenate([shard[name] for shard in shards]) for name in (*_COLUMNS, "sampling_rate")}
     if len(np.unique(columns["ids"])) != len(columns["ids"]):
         raise CohortError("a participant occurs twice: every ECG needs its own CMR, by the participant's id")
     return Cohort(ecg=[ecg for shard in shards for ecg in _recordings(shard)], **columns)
+
+
+def participants_in(path: Path) -> int:
+    """How many participants a shard holds, without reading their data."""
+    with np.load(path, allow_pickle=False) as stored:
+        return len(stored["ids"])
+
+
+def _read(path: Path) -> dict[str, NDArray[np.int16]]:
+    with np.load(path, allow_pickle=False) as stored:
+        missing = sorted({*_COLUMNS, *_ECG_COLUMNS} - set(stored.files))
+        if missing:
+            raise CohortError(f"{path} is of an older layout, without {', '.join(missing)}; make the cohort anew")
+        return {name: stored[name] for name in (*_COLUMNS, *_ECG_COLUMNS)}
 
 
 def _recordings(shard: dict[str, NDArray[np.int16]]) -> Iterator[NDArray[np.int16]]:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+import multiprocessing.connection
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -16,8 +21,9 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 import training.simulate
 from models.phenotypes import PHENOTYPES
 from training.cmr import canonical
-from training.cohort import CohortError, Entry, write_shard
+from training.cohort import CohortError, Entry, participants_in, write_shard
 from training.simulate import Participant, simulate
+from training.simulate.setting import ENRICHED, SETTINGS, Setting
 
 SHARD = 100
 """Participants in a file: what an interrupted run loses at most."""
@@ -27,13 +33,32 @@ SEEDS_APART = 1_000_000
 
 DESCRIPTION = "cohort.json"
 
+DEFAULT_SETTING = ENRICHED.name
+
+_CHUNK, _AHEAD = 5, 4
+"""Participants that a process is given at once, and how many such chunks for each process are under way."""
+
+
+class UnknownSetting(CohortError):
+    """Nobody knows where participants of this name come from."""
+
 
 class StaleCohort(CohortError):
     """The directory holds participants of another seed or another simulator; nothing is mixed."""
 
 
-def generate(folder: Path, *, participants: int, seed: int, processes: int, progress: Progress) -> list[Path]:
+def generate(
+    folder: Path, *, participants: int, seed: int, processes: int, progress: Progress, setting: str = DEFAULT_SETTING
+) -> list[Path]:
     """Simulate the participants that are not in the folder yet.
+
+    A shard is a file that is there whole or not at all, named by its first participant; one that holds fewer than it
+    should, because the cohort was smaller, is made anew. So whenever a run ends, nobody is there twice and the next
+    run fills what is missing.
+
+    Parameters
+    ----------
+    setting : where the participants come from; see `training.simulate`.
 
     Returns
     -------
@@ -41,17 +66,19 @@ def generate(folder: Path, *, participants: int, seed: int, processes: int, prog
 
     Raises
     ------
+    UnknownSetting
+        If the simulator has no setting of this name.
     StaleCohort
-        If the folder was filled with another seed or by another version of the simulator.
+        If the folder was filled with another seed or setting, or by another version of the simulator.
     """
-    _describe(folder, seed)
-    seeds = [seed * SEEDS_APART + i for i in range(participants)]
-    shards = {folder / f"shard-{start:06d}-{len(part):03d}.npz": part for start, part in _parts(seeds)}
-    missing = {path: part for path, part in shards.items() if not path.exists()}
+    setting_named(setting)  # refused before anything is written
+    _describe(folder, seed, setting)
+    shards = _shards(folder, seed, participants)
+    missing = {path: part for path, part in shards.items() if not path.exists() or participants_in(path) < len(part)}
     task = progress.add_task("simulate", total=participants, note="")
     progress.advance(task, participants - sum(len(part) for part in missing.values()))
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_one_thread) as pool:
-        entries = pool.map(entry, [s for part in missing.values() for s in part], chunksize=5)
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=start_process) as pool:
+        entries = _in_order(pool, processes, [s for part in missing.values() for s in part], setting)
         for path, part in missing.items():
             finished = []
             for one in islice(entries, len(part)):
@@ -61,14 +88,61 @@ def generate(folder: Path, *, participants: int, seed: int, processes: int, prog
     return list(shards)
 
 
+def _in_order(pool: ProcessPoolExecutor, processes: int, seeds: Sequence[int], setting: str) -> Iterator[Entry]:
+    """The participants in the order of their seeds; few are under way at once, so that memory stays flat."""
+    waiting: deque[Future[list[Entry]]] = deque()
+    for start in range(0, len(seeds), _CHUNK):
+        waiting.append(pool.submit(_entries, seeds[start : start + _CHUNK], setting))
+        if len(waiting) > _AHEAD * processes:
+            yield from waiting.popleft().result()
+    while waiting:
+        yield from waiting.popleft().result()
+
+
+def _entries(seeds: Sequence[int], setting: str) -> list[Entry]:
+    return [entry(seed, setting) for seed in seeds]
+
+
 def shards_in(folder: Path) -> list[Path]:
     """The shards of a cohort, in order."""
     return sorted(folder.glob("shard-*.npz"))
 
 
-def entry(seed: int) -> Entry:
+def setting_named(name: str) -> Setting:
+    """A setting by its name.
+
+    Raises
+    ------
+    UnknownSetting
+        If there is none of this name.
+    """
+    if name not in SETTINGS:
+        raise UnknownSetting(f"there is no setting {name}; known: {', '.join(SETTINGS)}")
+    return SETTINGS[name]
+
+
+def setting_of(folder: Path) -> Setting:
+    """Where the participants of a simulated cohort come from.
+
+    Raises
+    ------
+    CohortError
+        If the cohort was not simulated.
+    """
+    description = folder / DESCRIPTION
+    if not description.is_file():
+        raise CohortError(f"{folder} holds no simulated cohort: {DESCRIPTION} is missing")
+    return SETTINGS[json.loads(description.read_text())["setting"]]
+
+
+def entry(seed: int, setting: str = DEFAULT_SETTING) -> Entry:
     """One simulated participant, as a cohort keeps it."""
-    return from_simulation(simulate(seed))
+    return from_simulation(simulate(seed, setting=SETTINGS[setting]))
+
+
+def seed_of(participant: str) -> int:
+    """The seed that an id of a simulated cohort stands for."""
+    return int(participant.removeprefix("sim-"))
 
 
 def from_simulation(participant: Participant) -> Entry:
@@ -76,9 +150,13 @@ def from_simulation(participant: Participant) -> Entry:
     return Entry(
         id=f"sim-{participant.seed}",
         group=participant.pathology,
+        severity=participant.severity,
         sex=participant.sex,
         age=participant.age,
+        height=participant.height,
+        weight=participant.weight,
         heart_rate=participant.heart_rate,
+        rhythm=participant.rhythm,
         recording=participant.recording,
         ed=canonical(participant.ed, participant.spacing),
         es=canonical(participant.es, participant.spacing),
@@ -92,19 +170,39 @@ def simulator_digest() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def _parts(seeds: list[int]) -> list[tuple[int, list[int]]]:
-    return [(start, seeds[start : start + SHARD]) for start in range(0, len(seeds), SHARD)]
+def _shards(folder: Path, seed: int, participants: int) -> dict[Path, list[int]]:
+    """The files of a cohort and the seeds of each."""
+    seeds = [seed * SEEDS_APART + i for i in range(participants)]
+    starts = range(0, participants, SHARD)
+    return {folder / f"shard-{start:06d}.npz": seeds[start : start + SHARD] for start in starts}
 
 
-def _describe(folder: Path, seed: int) -> None:
-    description = {"source": "training.simulate", "simulator": simulator_digest(), "seed": seed}
+def _describe(folder: Path, seed: int, setting: str) -> None:
+    description = {
+        "source": "training.simulate",
+        "simulator": simulator_digest(),
+        "setting": setting,
+        "seed": seed,
+        "shard": SHARD,
+    }
     path = folder / DESCRIPTION
     folder.mkdir(parents=True, exist_ok=True)
     if path.exists() and json.loads(path.read_text()) != description:
-        raise StaleCohort(f"{folder} holds participants of another seed or simulator; empty it or name another folder")
+        raise StaleCohort(
+            f"{folder} holds participants of another seed or simulator, or of another setting; "
+            "empty it or name another folder"
+        )
     path.write_text(json.dumps(description, indent=1))
 
 
-def _one_thread() -> None:
-    """One BLAS thread for each process: with more, the processes wait for one another."""
+def start_process() -> None:
+    """One BLAS thread for each process, or they wait for one another; and none outlives a parent that was killed."""
     threadpool_limits(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_leave_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _leave_with(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)

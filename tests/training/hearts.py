@@ -44,9 +44,13 @@ def entry(seed: int) -> Entry:
     return Entry(
         id=f"toy-{seed}",
         group="normal" if squeeze < 0.45 else "weak",
+        severity=squeeze,
         sex="F" if seed % 2 else "M",
         age=float(rng.uniform(40, 75)),
+        height=170.0,
+        weight=70.0,
         heart_rate=rate,
+        rhythm="sinus",
         recording=_ecg(size, squeeze, rate, rng),
         ed=_ball(size),
         es=_ball(size * squeeze),

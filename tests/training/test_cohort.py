@@ -58,6 +58,14 @@ def test_nobody_occurs_twice(entries, tmp_path):
         load([tmp_path / "a.npz", tmp_path / "a.npz"])
 
 
+def test_a_shard_of_an_older_layout_is_refused_by_name(entries, tmp_path):
+    write_shard(tmp_path / "a.npz", entries)
+    with np.load(tmp_path / "a.npz") as stored:
+        np.savez(tmp_path / "old.npz", **{name: stored[name] for name in stored.files if name != "height"})
+    with pytest.raises(ValueError, match="older layout, without height"):
+        load([tmp_path / "old.npz"])
+
+
 def test_a_cohort_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one shard"):
         load([])

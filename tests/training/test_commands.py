@@ -36,9 +36,29 @@ def test_a_folder_without_a_cohort_is_refused(tmp_path):
 
 def test_a_cohort_of_another_simulator_is_refused(tmp_path):
     (tmp_path / "cohort.json").write_text(json.dumps({"simulator": "another"}))
-    result = RUNNER.invoke(app, ["simulate", str(tmp_path), "--participants", "50"])
+    result = RUNNER.invoke(app, ["simulate", "--out", str(tmp_path), "--participants", "50"])
     assert result.exit_code == 2
     assert "another seed or simulator" in " ".join(result.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("command", ["show", "report", "ceiling"])
+def test_every_command_about_simulated_hearts_explains_itself(command):
+    result = RUNNER.invoke(app, ["simulate", command, "--help"])
+    assert result.exit_code == 0
+    assert "Example" in result.output
+
+
+def test_a_cohort_without_a_place_is_refused():
+    result = RUNNER.invoke(app, ["simulate", "--participants", "3"])
+    assert result.exit_code == 2
+    assert "--out" in result.output
+
+
+def test_a_simulated_cohort_is_counted_and_the_next_step_named(tmp_path):
+    result = RUNNER.invoke(app, ["simulate", "--participants", "2", "--out", str(tmp_path), "--processes", "1"])
+    assert result.exit_code == 0, result.output
+    assert "2 participants in" in result.output
+    assert "simulate report" in result.output
 
 
 def test_a_checkpoint_becomes_a_bundle_that_opens(toy_checkpoint, toy_run, tmp_path):

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
+from rich.progress import Progress
 
 from models.phenotypes import PHENOTYPES
-from training.cohort import load
-from training.generate import SEEDS_APART, StaleCohort, entry, generate, shards_in
+from training.cohort import load, participants_in
+from training.generate import SEEDS_APART, StaleCohort, UnknownSetting, entry, generate, seed_of, shards_in
+from training.simulate import simulate
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +47,59 @@ def test_what_is_there_is_not_simulated_again(folder, silent):
     before = shard.stat().st_mtime_ns
     assert generate(folder, participants=3, seed=4, processes=1, progress=silent) == [shard]
     assert shard.stat().st_mtime_ns == before
+
+
+def test_a_lost_shard_and_a_half_written_one_are_filled_without_duplicate_or_hole(folder, tmp_path, silent):
+    (tmp_path / "shard-000000.part").write_bytes(b"half of a file")
+    (shard,) = generate(tmp_path, participants=3, seed=4, processes=1, progress=silent)
+    assert load(shards_in(tmp_path)).digest == load(shards_in(folder)).digest
+    shard.unlink()
+    generate(tmp_path, participants=3, seed=4, processes=2, progress=silent)
+    assert load(shards_in(tmp_path)).digest == load(shards_in(folder)).digest
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".npz"]
+
+
+def test_a_growing_cohort_replaces_its_last_short_shard(folder, tmp_path, silent):
+    generate(tmp_path, participants=1, seed=4, processes=1, progress=silent)
+    generate(tmp_path, participants=3, seed=4, processes=1, progress=silent)
+    grown, whole = load(shards_in(tmp_path)), load(shards_in(folder))
+    assert grown.ids.tolist() == whole.ids.tolist()
+    assert grown.digest == whole.digest
+
+
+def test_a_smaller_number_takes_nothing_away(folder, silent):
+    (shard,) = generate(folder, participants=2, seed=4, processes=1, progress=silent)
+    assert participants_in(shard) == 3
+
+
+def test_a_run_that_was_killed_goes_on_where_it_stopped(tmp_path, folder):
+    """A real kill of a real process, at any moment: here as soon as it has begun."""
+    command = f"from tests.training.test_generate import run; run({str(tmp_path)!r})"
+    process = subprocess.Popen([sys.executable, "-c", command])
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "cohort.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    run(str(tmp_path))
+    assert load(shards_in(tmp_path)).digest == load(shards_in(folder)).digest
+
+
+def run(folder):
+    with Progress(disable=True) as progress:
+        generate(Path(folder), participants=3, seed=4, processes=1, progress=progress)
+
+
+def test_who_a_participant_is_stays_with_it(folder):
+    cohort, alone = load(shards_in(folder)), simulate(seed_of("sim-4000001"))
+    assert (cohort.height[1], cohort.weight[1]) == (alone.height, alone.weight)
+    assert cohort.rhythms.tolist() == ["sinus"] * 3
+
+
+def test_a_setting_that_nobody_knows_is_refused_and_leaves_no_folder(tmp_path, silent):
+    with pytest.raises(UnknownSetting, match="no setting moon"):
+        generate(tmp_path / "moon", participants=3, seed=4, processes=1, progress=silent, setting="moon")
+    assert not (tmp_path / "moon").exists()
 
 
 def test_participants_of_another_seed_are_never_mixed_in(folder, silent):

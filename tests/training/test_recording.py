@@ -209,7 +209,8 @@ def test_noise_is_as_strong_as_in_real_recordings() -> None:
         above, below = [], []
         for seed in range(40):
             cart = replace(sample_cart(np.random.default_rng(seed)), low_pass=low_pass, notch=False)
-            recording = record({"conducted": silent}, np.zeros((8, 260)), steady(), PERSON, cart, np.random.default_rng(seed))
+            rng = np.random.default_rng(seed)
+            recording = record({"conducted": silent}, np.zeros((8, 260)), steady(), PERSON, cart, rng)
             leads = recording.signal[[LEADS.index(name) for name in INDEPENDENT_LEADS]]
             above.append(np.median(sosfiltfilt(fast, leads, axis=1).std(1)))
             below.append(np.median(sosfiltfilt(slow, leads, axis=1).std(1)))

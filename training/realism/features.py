@@ -29,6 +29,8 @@ All amplitudes are from the isoelectric level just before QRS; those of P from t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
@@ -54,6 +56,20 @@ def features(recording: Recording) -> dict[str, float]:
     beat = median_beat(recording)
     waves = delineate(beat)
     return _intervals(beat, waves) | _amplitudes(waves) | _shape(waves) | {"like": beat.share, "noise": beat.noise}
+
+
+def scale_free(measured: Mapping[str, float]) -> dict[str, float]:
+    """Intervals, and the waves of each lead as shares of its QRS complex from R to its deepest point.
+
+    For recordings whose leads are scaled one by one: the public copies of LUDB are, each lead to 1 from its lowest to
+    its highest sample, so that neither millivolts nor axes can be read from them.
+    """
+    kept = {name: measured[name] for name in ("P", "PR", "QRS", "QTc", "T skew")}
+    for lead in LEADS:
+        height = measured[f"R_{lead}"] + max(measured[f"Q_{lead}"], measured[f"S_{lead}"])
+        waves = {f"{wave}_{lead} / QRS": measured[f"{wave}_{lead}"] / height for wave in ("P", "Q", "R", "ST", "T")}
+        kept |= waves | {f"R peak_{lead} / QRS": measured[f"R peak_{lead}"] / measured["QRS"]}
+    return kept
 
 
 def _intervals(beat: MedianBeat, waves: Delineation) -> dict[str, float]:

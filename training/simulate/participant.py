@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ecg.recording import Recording, Sex
+from training.simulate.population import RhythmName
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,6 +42,7 @@ class Participant:
     height: float
     weight: float
     heart_rate: float
+    rhythm: RhythmName
     recording: Recording
     ed: NDArray[np.float32]
     es: NDArray[np.float32]

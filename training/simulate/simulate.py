@@ -49,6 +49,7 @@ def simulate(seed: int, again: Again = FIRST_VISIT, setting: Setting = ENRICHED)
         height=person.height,
         weight=person.weight,
         heart_rate=heart_rate,
+        rhythm=heart.subject.rhythm,
         recording=record_ecg(heart, again),
         ed=scan.image[0],
         es=scan.image[1],

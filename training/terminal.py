@@ -1,0 +1,54 @@
+"""Terminal: what every command shows while it works, and how it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from training.cohort import CohortError
+from training.export import BundleExists
+from training.simulate.kspace import UnfitAcceleration
+
+
+class Rate(ProgressColumn):
+    """Steps in a second."""
+
+    def render(self, task: Task) -> Text:
+        """Empty before the first step."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f}/s")
+
+
+def progress_bars() -> Progress:
+    """One bar a stage: how many of how many, the rate, the time taken and the time left."""
+    return Progress(
+        TextColumn("{task.description:<24}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What the caller can mend is told in a sentence, without a traceback."""
+    try:
+        yield
+    except (CohortError, BundleExists, UnfitAcceleration) as error:
+        raise typer.BadParameter(str(error)) from error
