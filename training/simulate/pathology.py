@@ -160,13 +160,14 @@ def _hypertrophic(healthy: Chambers, severity: float, rng: Rng) -> tuple[Chamber
 
 
 def _dilated(healthy: Chambers, severity: float, rng: Rng) -> tuple[Chambers, Disease]:
-    """Both ventricles dilate: the right one by a lower ejection fraction at the same stroke volume."""
-    seen = _seen(severity, rng)
+    """The left ventricle dilates as it weakens, the right one by ejecting a smaller share of the same stroke volume."""
+    seen, loss = _seen(severity, rng), bounded_normal(rng, 1.50 * severity, 0.45)
+    dilation = _about(rng, 1.25 + 0.57 * max(loss, 0.0), 0.17)
     ill = replace(
         healthy,
-        lv_edv=healthy.lv_edv * _about(rng, 1.25 + 0.85 * severity, 0.14),
-        lv_ef=weaker(0.47, bounded_normal(rng, 1.50 * severity, 0.45)),
-        lv_mass=healthy.lv_mass * _about(rng, 1.15 + 0.50 * severity, 0.12),
+        lv_edv=healthy.lv_edv * dilation,
+        lv_ef=weaker(0.47, loss),
+        lv_mass=healthy.lv_mass * _about(rng, dilation**0.77, 0.10),  # eccentric hypertrophy
         rv_ef=weaker(healthy.rv_ef, bounded_normal(rng, 0.25 + 0.75 * severity, 0.30)),
         la=healthy.la * _about(rng, 1.3 + 0.5 * severity, 0.15),
     )
@@ -176,7 +177,7 @@ def _dilated(healthy: Chambers, severity: float, rng: Rng) -> tuple[Chambers, Di
         rounding=0.12 + 0.22 * severity,
         conduction=0.96 - 0.16 * seen,
         lv_strain=0.3 * rng.random() + 0.5 * seen,
-        left_bundle=rng.random() > 0.18 + 0.2 * severity,  # a quarter to a third have LBBB [R]
+        left_bundle=rng.random() > 0.15 + 0.3 * severity,  # a quarter to a third have LBBB [R]
     )
     return ill, disease
 
@@ -202,12 +203,13 @@ def _left_anterior_block(healthy: Chambers, severity: float, rng: Rng) -> tuple[
 def _infarct(healthy: Chambers, severity: float, rng: Rng) -> tuple[Chambers, Disease]:
     """The scar on the ECG is only partly as large as the loss of function: some of the wall is stunned, some viable."""
     territory = str(rng.choice(["LAD", "RCA", "LCX"], p=[0.45, 0.35, 0.20]))  # R: infarct-related artery
-    worse = 1.15 if territory == "LAD" else 0.85
+    loss = bounded_normal(rng, 0.10 + (1.67 if territory == "LAD" else 1.23) * severity, 0.35)
+    dilation = _about(rng, 1.0 + 0.33 * max(loss, 0.0), 0.14)
     ill = replace(
         healthy,
-        lv_ef=weaker(healthy.lv_ef, bounded_normal(rng, 0.10 + 1.45 * severity * worse, 0.35)),
-        lv_edv=healthy.lv_edv * _about(rng, 1.03 + 0.45 * severity, 0.12),
-        lv_mass=healthy.lv_mass * _about(rng, 1.03 + 0.18 * severity, 0.10),
+        lv_ef=weaker(healthy.lv_ef, loss),
+        lv_edv=healthy.lv_edv * dilation,
+        lv_mass=healthy.lv_mass * _about(rng, 1.03 * dilation**0.4, 0.10),
         rv_ef=weaker(healthy.rv_ef, bounded_normal(rng, 0.0, 0.25)),
         la=healthy.la * _about(rng, 1.1 + 0.3 * severity, 0.12),
     )
@@ -217,7 +219,7 @@ def _infarct(healthy: Chambers, severity: float, rng: Rng) -> tuple[Chambers, Di
         scar_territory=territory,
         scar_extent=0.30 + 0.70 * _seen(severity, rng),
         conduction=_about(rng, 0.97, 0.05),
-        left_bundle=rng.random() > 0.22 * severity,
+        left_bundle=rng.random() > 0.28 * severity,
     )
     return ill, disease
 
