@@ -10,8 +10,9 @@ from scipy.stats import kstest, spearmanr
 
 from models.ecg.recording import Sex
 from training.simulate.anatomy import build_ventricles, sample_shape
+from training.simulate.disease import Disease
 from training.simulate.healthy import Chambers, sample_healthy
-from training.simulate.pathology import Disease, fall_ill, weaker
+from training.simulate.pathology import fall_ill, weaker
 from training.simulate.person import Person
 from training.simulate.population import ImpossibleHeart, Subject, Volumes, mean_wall, sample_subject
 from training.simulate.published import ACDC, ACDC_SPEARMAN, MUSIC, MUSIC_SHARE_OF_LVEF, PETERSEN, PETERSEN_INDEXED

@@ -9,10 +9,11 @@ diagnosis the ECG tells little of LVEF (`published.MUSIC`). At high severity the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from training.simulate.disease import Disease
 from training.simulate.healthy import Chambers
 from training.simulate.person import bounded_normal
 from training.simulate.setting import Pathology, Setting
@@ -34,54 +35,6 @@ HEAVIER: Mapping[Pathology, float] = {
 """Body-mass index over that of the healthy. Whole UK Biobank has about 26.7 kg/m², heart failure 28 [R]."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Disease:
-    """What the pathology does to the shape, the conduction and the repolarisation of the heart.
-
-    Attributes
-    ----------
-    pathology : str
-        Class, one of `setting.Pathology`.
-    severity : float
-        0 to 1, of the chambers.
-    variant : str
-        "septal" or "apical" hypertrophic cardiomyopathy; "" otherwise.
-    septal_bulge, apical_bulge : float
-        Extra wall thickness there, as a fraction of the normal wall (hypertrophic cardiomyopathy).
-    septal_flattening : float
-        Inward shift of the septum as a fraction of the radius (right-ventricular pressure load).
-    rounding : float
-        What is taken off the length-to-width ratio of the left ventricle.
-    rv_thickening : float
-        Millimetres added to the right-ventricular free wall.
-    scar_territory : str
-        Coronary artery of the infarct: "LAD", "RCA", "LCX", or "" without one.
-    scar_extent : float
-        0 to 1.
-    conduction : float
-        Factor on every conduction velocity of the ventricles.
-    lv_strain, rv_strain : float
-        How far repolarisation has turned round under load: 0 none, about 1 an inverted lateral (right) T wave.
-    """
-
-    pathology: str
-    severity: float
-    variant: str = ""
-    septal_bulge: float = 0.0
-    apical_bulge: float = 0.0
-    septal_flattening: float = 0.0
-    rounding: float = 0.0
-    rv_thickening: float = 0.0
-    scar_territory: str = ""
-    scar_extent: float = 0.0
-    conduction: float = 1.0
-    lv_strain: float = 0.0
-    rv_strain: float = 0.0
-    left_bundle: bool = True
-    right_bundle: bool = True
-    left_anterior_fascicle: bool = True
-
-
 def fall_ill(healthy: Chambers, pathology: Pathology, setting: Setting, rng: Rng) -> tuple[Chambers, Disease]:
     """Let the disease work on healthy chambers, as severely as the setting has it."""
     if pathology == "normal":
@@ -89,7 +42,7 @@ def fall_ill(healthy: Chambers, pathology: Pathology, setting: Setting, rng: Rng
     severity = float(rng.beta(*setting.severity))
     ill, disease = _EFFECTS[pathology](healthy, severity, rng)
     if pathology in ("LVH", "LBBB") and rng.random() < setting.failing:
-        ill = _fail(ill, rng)
+        ill, disease = _fail(ill, disease, rng)
     hemiblock = pathology in ("LVH", "DCM", "MI") and disease.left_bundle and rng.random() < 0.07
     return ill, replace(disease, left_anterior_fascicle=disease.left_anterior_fascicle and not hemiblock)
 
@@ -109,16 +62,18 @@ def _seen(severity: float, rng: Rng) -> float:
     return 0.45 * severity + 0.55 * rng.random()
 
 
-def _fail(ill: Chambers, rng: Rng) -> Chambers:
-    """Decompensation: ejection falls, both ventricles and the left atrium grow."""
+def _fail(ill: Chambers, disease: Disease, rng: Rng) -> tuple[Chambers, Disease]:
+    """Decompensation: ejection falls, both ventricles and the left atrium grow, conduction slows or is blocked."""
     loss = rng.uniform(0.3, 1.9)
-    return replace(
+    failing = replace(
         ill,
         lv_ef=weaker(ill.lv_ef, loss),
         lv_edv=ill.lv_edv * _about(rng, 1 + 0.25 * loss, 0.10),
         rv_ef=weaker(ill.rv_ef, bounded_normal(rng, 0.5 * loss, 0.25)),
         la=ill.la * _about(rng, 1.2, 0.1),
     )
+    slower, bundle = disease.conduction * _about(rng, 0.95, 0.05), disease.left_bundle and rng.random() > 0.15
+    return failing, replace(disease, conduction=slower, left_bundle=bundle)
 
 
 def _hypertension(healthy: Chambers, severity: float, rng: Rng) -> tuple[Chambers, Disease]:

@@ -9,8 +9,9 @@ import numpy as np
 
 from models.ecg.recording import Sex
 from models.phenotypes import PHENOTYPES
+from training.simulate.disease import Disease
 from training.simulate.healthy import Chambers, sample_healthy, usual_atrium
-from training.simulate.pathology import HEAVIER, Disease, fall_ill
+from training.simulate.pathology import HEAVIER, fall_ill
 from training.simulate.person import Person, bounded_normal, sample_person
 from training.simulate.setting import ENRICHED, Pathology, RhythmShares, Setting
 
