@@ -10,8 +10,9 @@ from scipy.stats import kstest, spearmanr
 
 from models.ecg.recording import Sex
 from training.simulate.anatomy import build_ventricles, sample_shape
-from training.simulate.healthy import Chambers, sample_healthy
-from training.simulate.pathology import Disease, fall_ill, weaker
+from training.simulate.disease import Disease
+from training.simulate.healthy import EJECTION_ERROR, Chambers, sample_healthy
+from training.simulate.pathology import fall_ill, weaker
 from training.simulate.person import Person
 from training.simulate.population import ImpossibleHeart, Subject, Volumes, mean_wall, sample_subject
 from training.simulate.published import ACDC, ACDC_SPEARMAN, MUSIC, MUSIC_SHARE_OF_LVEF, PETERSEN, PETERSEN_INDEXED
@@ -66,14 +67,15 @@ def normals(subjects: list[Subject], sex: Sex) -> list[Subject]:
 
 @pytest.mark.parametrize("sex", ["M", "F"])
 def test_normals_have_the_means_and_spreads_of_uk_biobank(enriched: list[Subject], sex: Sex) -> None:
-    """Petersen et al. 2017; 6 % leaves two points of the required 8 % to what the label map adds."""
+    """Petersen et al. 2017; counting on the label map adds a few per cent to the spreads, most to stroke volumes."""
     healthy = normals(enriched, sex)
     values, area = measured(healthy), np.array([s.person.bsa for s in healthy])
     for table, scale in ((PETERSEN, np.ones(len(area))), (PETERSEN_INDEXED, area)):
         for symbol, by_sex in table.items():
             target = by_sex[sex]
             assert (values[symbol] / scale).mean() == pytest.approx(target.mean, rel=0.04), symbol
-            assert (values[symbol] / scale).std() == pytest.approx(target.sd, rel=0.06), symbol
+            error = EJECTION_ERROR if symbol.endswith("EF") else 0.0
+            assert np.hypot((values[symbol] / scale).std(), error) == pytest.approx(target.sd, rel=0.07), symbol
 
 
 def test_volumes_of_normals_fall_with_age_and_mass_in_men_only(enriched: list[Subject]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.simulate.pathology import Disease
+from training.simulate.disease import Disease
 from training.simulate.person import Person
 from training.simulate.population import Subject, Volumes
 from training.simulate.rhythm import DURATION, Rhythm, sample_rhythm

@@ -9,10 +9,11 @@ diagnosis the ECG tells little of LVEF (`published.MUSIC`). At high severity the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from training.simulate.disease import Disease
 from training.simulate.healthy import Chambers
 from training.simulate.person import bounded_normal
 from training.simulate.setting import Pathology, Setting
@@ -34,54 +35,6 @@ HEAVIER: Mapping[Pathology, float] = {
 """Body-mass index over that of the healthy. Whole UK Biobank has about 26.7 kg/m², heart failure 28 [R]."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Disease:
-    """What the pathology does to the shape, the conduction and the repolarisation of the heart.
-
-    Attributes
-    ----------
-    pathology : str
-        Class, one of `setting.Pathology`.
-    severity : float
-        0 to 1, of the chambers.
-    variant : str
-        "septal" or "apical" hypertrophic cardiomyopathy; "" otherwise.
-    septal_bulge, apical_bulge : float
-        Extra wall thickness there, as a fraction of the normal wall (hypertrophic cardiomyopathy).
-    septal_flattening : float
-        Inward shift of the septum as a fraction of the radius (right-ventricular pressure load).
-    rounding : float
-        What is taken off the length-to-width ratio of the left ventricle.
-    rv_thickening : float
-        Millimetres added to the right-ventricular free wall.
-    scar_territory : str
-        Coronary artery of the infarct: "LAD", "RCA", "LCX", or "" without one.
-    scar_extent : float
-        0 to 1.
-    conduction : float
-        Factor on every conduction velocity of the ventricles.
-    lv_strain, rv_strain : float
-        How far repolarisation has turned round under load: 0 none, about 1 an inverted lateral (right) T wave.
-    """
-
-    pathology: str
-    severity: float
-    variant: str = ""
-    septal_bulge: float = 0.0
-    apical_bulge: float = 0.0
-    septal_flattening: float = 0.0
-    rounding: float = 0.0
-    rv_thickening: float = 0.0
-    scar_territory: str = ""
-    scar_extent: float = 0.0
-    conduction: float = 1.0
-    lv_strain: float = 0.0
-    rv_strain: float = 0.0
-    left_bundle: bool = True
-    right_bundle: bool = True
-    left_anterior_fascicle: bool = True
-
-
 def fall_ill(healthy: Chambers, pathology: Pathology, setting: Setting, rng: Rng) -> tuple[Chambers, Disease]:
     """Let the disease work on healthy chambers, as severely as the setting has it."""
     if pathology == "normal":
@@ -89,7 +42,7 @@ def fall_ill(healthy: Chambers, pathology: Pathology, setting: Setting, rng: Rng
     severity = float(rng.beta(*setting.severity))
     ill, disease = _EFFECTS[pathology](healthy, severity, rng)
     if pathology in ("LVH", "LBBB") and rng.random() < setting.failing:
-        ill = _fail(ill, rng)
+        ill, disease = _fail(ill, disease, rng)
     hemiblock = pathology in ("LVH", "DCM", "MI") and disease.left_bundle and rng.random() < 0.07
     return ill, replace(disease, left_anterior_fascicle=disease.left_anterior_fascicle and not hemiblock)
 
@@ -109,16 +62,18 @@ def _seen(severity: float, rng: Rng) -> float:
     return 0.45 * severity + 0.55 * rng.random()
 
 
-def _fail(ill: Chambers, rng: Rng) -> Chambers:
-    """Decompensation: ejection falls, both ventricles and the left atrium grow."""
+def _fail(ill: Chambers, disease: Disease, rng: Rng) -> tuple[Chambers, Disease]:
+    """Decompensation: ejection falls, both ventricles and the left atrium grow, conduction slows or is blocked."""
     loss = rng.uniform(0.3, 1.9)
-    return replace(
+    failing = replace(
         ill,
         lv_ef=weaker(ill.lv_ef, loss),
         lv_edv=ill.lv_edv * _about(rng, 1 + 0.25 * loss, 0.10),
         rv_ef=weaker(ill.rv_ef, bounded_normal(rng, 0.5 * loss, 0.25)),
         la=ill.la * _about(rng, 1.2, 0.1),
     )
+    slower, bundle = disease.conduction * _about(rng, 0.95, 0.05), disease.left_bundle and rng.random() > 0.15
+    return failing, replace(disease, conduction=slower, left_bundle=bundle)
 
 
 def _hypertension(healthy: Chambers, severity: float, rng: Rng) -> tuple[Chambers, Disease]:
@@ -160,13 +115,14 @@ def _hypertrophic(healthy: Chambers, severity: float, rng: Rng) -> tuple[Chamber
 
 
 def _dilated(healthy: Chambers, severity: float, rng: Rng) -> tuple[Chambers, Disease]:
-    """Both ventricles dilate: the right one by a lower ejection fraction at the same stroke volume."""
-    seen = _seen(severity, rng)
+    """The left ventricle dilates as it weakens, the right one by ejecting a smaller share of the same stroke volume."""
+    seen, loss = _seen(severity, rng), bounded_normal(rng, 1.50 * severity, 0.45)
+    dilation = _about(rng, 1.25 + 0.57 * max(loss, 0.0), 0.17)
     ill = replace(
         healthy,
-        lv_edv=healthy.lv_edv * _about(rng, 1.25 + 0.85 * severity, 0.14),
-        lv_ef=weaker(0.47, bounded_normal(rng, 1.50 * severity, 0.45)),
-        lv_mass=healthy.lv_mass * _about(rng, 1.15 + 0.50 * severity, 0.12),
+        lv_edv=healthy.lv_edv * dilation,
+        lv_ef=weaker(0.47, loss),
+        lv_mass=healthy.lv_mass * _about(rng, dilation**0.77, 0.10),  # eccentric hypertrophy
         rv_ef=weaker(healthy.rv_ef, bounded_normal(rng, 0.25 + 0.75 * severity, 0.30)),
         la=healthy.la * _about(rng, 1.3 + 0.5 * severity, 0.15),
     )
@@ -176,7 +132,7 @@ def _dilated(healthy: Chambers, severity: float, rng: Rng) -> tuple[Chambers, Di
         rounding=0.12 + 0.22 * severity,
         conduction=0.96 - 0.16 * seen,
         lv_strain=0.3 * rng.random() + 0.5 * seen,
-        left_bundle=rng.random() > 0.18 + 0.2 * severity,  # a quarter to a third have LBBB [R]
+        left_bundle=rng.random() > 0.15 + 0.3 * severity,  # a quarter to a third have LBBB [R]
     )
     return ill, disease
 
@@ -202,12 +158,13 @@ def _left_anterior_block(healthy: Chambers, severity: float, rng: Rng) -> tuple[
 def _infarct(healthy: Chambers, severity: float, rng: Rng) -> tuple[Chambers, Disease]:
     """The scar on the ECG is only partly as large as the loss of function: some of the wall is stunned, some viable."""
     territory = str(rng.choice(["LAD", "RCA", "LCX"], p=[0.45, 0.35, 0.20]))  # R: infarct-related artery
-    worse = 1.15 if territory == "LAD" else 0.85
+    loss = bounded_normal(rng, 0.10 + (1.67 if territory == "LAD" else 1.23) * severity, 0.35)
+    dilation = _about(rng, 1.0 + 0.33 * max(loss, 0.0), 0.14)
     ill = replace(
         healthy,
-        lv_ef=weaker(healthy.lv_ef, bounded_normal(rng, 0.10 + 1.45 * severity * worse, 0.35)),
-        lv_edv=healthy.lv_edv * _about(rng, 1.03 + 0.45 * severity, 0.12),
-        lv_mass=healthy.lv_mass * _about(rng, 1.03 + 0.18 * severity, 0.10),
+        lv_ef=weaker(healthy.lv_ef, loss),
+        lv_edv=healthy.lv_edv * dilation,
+        lv_mass=healthy.lv_mass * _about(rng, 1.03 * dilation**0.4, 0.10),
         rv_ef=weaker(healthy.rv_ef, bounded_normal(rng, 0.0, 0.25)),
         la=healthy.la * _about(rng, 1.1 + 0.3 * severity, 0.12),
     )
@@ -217,7 +174,7 @@ def _infarct(healthy: Chambers, severity: float, rng: Rng) -> tuple[Chambers, Di
         scar_territory=territory,
         scar_extent=0.30 + 0.70 * _seen(severity, rng),
         conduction=_about(rng, 0.97, 0.05),
-        left_bundle=rng.random() > 0.22 * severity,
+        left_bundle=rng.random() > 0.28 * severity,
     )
     return ill, disease
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from models.ecg.recording import Sex
 from models.phenotypes import PHENOTYPES
+from training.simulate.disease import Disease
 from training.simulate.healthy import Chambers, sample_healthy, usual_atrium
-from training.simulate.pathology import HEAVIER, Disease, fall_ill
+from training.simulate.pathology import HEAVIER, fall_ill
 from training.simulate.person import Person, bounded_normal, sample_person
 from training.simulate.setting import ENRICHED, Pathology, RhythmShares, Setting
 
@@ -191,7 +192,7 @@ def _heart_rate(rhythm: RhythmName, person: Person, ejected: float, rng: np.rand
         return bounded_normal(rng, 82.0, 15.0)
     if rhythm == "paced":  # most pacemakers are set to 60 to 70 a minute [R]
         return max(60.0, bounded_normal(rng, 67.0, 6.0))
-    faster = 9.0 * float(np.clip((0.50 - ejected) / 0.15, 0, 1))
+    faster = 6.0 * float(np.clip((0.50 - ejected) / 0.20, 0, 1))
     return max(42.0, bounded_normal(rng, (66.0 if person.sex == "F" else 62.0) + faster, 9.0))
 
 

@@ -127,13 +127,13 @@ HEART_FAILURE = Setting(
     name="heart-failure",
     # R: half ischaemic or more, then dilated, then hypertensive. Here ours, with `severity` and `failing`: fitted to
     # mean, SD and share below 35 % of LVEF in MUSIC, and to bundle branch block in a quarter to a third.
-    pathologies={"DCM": 0.38, "MI": 0.36, "LVH": 0.17, "LBBB": 0.09},
+    pathologies={"DCM": 0.37, "MI": 0.36, "LVH": 0.19, "LBBB": 0.08},
     # R: AF in a fifth to a quarter of chronic heart failure; PR > 200 ms in a sixth; ectopy in a tenth.
     rhythms=RhythmShares(fibrillation=0.09, paced=0.03, first_degree=0.14, ventricular=0.11, atrial=0.06),
     men=0.73,  # M: MUSIC
     age=(63.0, 12.0),  # M: MUSIC
-    severity=(1.5, 1.25),
-    failing=0.5,
+    severity=(1.75, 1.2),
+    failing=0.42,
 )
 """A heart-failure clinic, to be compared with `published.MUSIC`."""
 
