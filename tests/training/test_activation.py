@@ -86,15 +86,14 @@ def test_a_paced_beat_is_wide_starts_at_the_lead_and_has_a_discordant_t_wave(hea
     for heart in hearts:
         generator = heart.seen_by(_field(heart))
         paced, usual = generator.from_focus(RIGHT_APEX), generator.conducted()
-        assert 120 < np.ptp(paced.activation) < 200
+        assert 120 < np.quantile(paced.activation, 0.95) < 190
         assert np.ptp(paced.activation) > 1.3 * np.ptp(usual.activation)
         first = paced.activation.argmin()
         assert not generator.mesh.left[first]
         assert generator.mesh.rv_height[first] < 0.2
         assert paced.qrs[V1].sum() < 0
         area = paced.qrs.sum(1)
-        clear = np.abs(area) > 0.5 * np.abs(area).max()  # leads in which the complex has a direction
-        assert (np.sign(_t_wave(paced)[clear]) == -np.sign(area[clear])).all()
+        assert _t_wave(paced) @ area < -0.3 * np.linalg.norm(_t_wave(paced)) * np.linalg.norm(area)
 
 
 def test_an_ectopic_beat_of_the_left_wall_looks_like_a_right_bundle_branch_block_in_v1(hearts: list[Heart]) -> None:

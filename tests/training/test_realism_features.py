@@ -14,7 +14,7 @@ from tests.models.ecg_files import SHARED, ludb
 from training.realism.delineation import delineate
 from training.realism.features import features
 from training.realism.median_beat import BEFORE, NoMedianBeat, median_beat
-from training.simulate import heart_of, simulate
+from training.simulate import heart_of, record_ecg
 from training.simulate.heart import stream
 from training.simulate.torso import sample_slips, torso_lead_field
 
@@ -79,15 +79,18 @@ def test_silence_repeats_no_beat():
 
 
 def test_qrs_lasts_as_long_as_the_simulated_ventricles_depolarise():
-    """The activation map is the truth that no electrocardiograph has; 40 seeds gave bias 0.0 and error 4.5 ms."""
+    """The beat without noise is what no electrocardiograph has: it moves by 2 % of its fastest change."""
     differences = []
-    for seed in range(5000, 5008):
-        heart = heart_of(seed)
-        field = torso_lead_field(heart.torso, sample_slips(stream(seed, "electrodes")), heart.lie.conductivity)
-        one = heart.seen_by(field).conducted()
-        differences.append(features(simulate(seed).recording)["QRS"] - np.ptp(one.activation))
-    assert np.abs(differences).mean() < 8
-    assert abs(np.mean(differences)) < 5
+    for heart in map(heart_of, range(5000, 5020)):
+        if heart.subject.rhythm != "sinus" or heart.subject.ventricular_ectopy:
+            continue
+        wiring = sample_slips(stream(heart.seed, "electrodes"))
+        beat = heart.seen_by(torso_lead_field(heart.torso, wiring, heart.lie.conductivity)).conducted()
+        moving = np.abs(np.diff(beat.qrs, axis=1)).sum(0)
+        truth = np.ptp(np.flatnonzero(moving > 0.02 * moving.max()))
+        differences.append(features(record_ecg(heart))["QRS"] - truth)
+    assert np.abs(differences).mean() < 6
+    assert abs(np.mean(differences)) < 4
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,7 @@ def published_normals():
         features=[row] * 200,
         analytic=table[::10],
         unreadable=0,
+        redrawn=0,
     )
 
 

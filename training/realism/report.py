@@ -43,13 +43,19 @@ _BLUE, _RED, _GREY = "#2563a8", "#b3382c", "#777777"
 
 
 def write_report(
-    shards: Sequence[Path], folder: Path, real: Path | None, processes: int, progress: Progress
+    shards: Sequence[Path],
+    folder: Path,
+    real: Path | None,
+    processes: int,
+    progress: Progress,
+    patients: int = PATIENTS,
 ) -> Sequence[str]:
     """Measure the cohort and write index.html, report.md and the plots.
 
     Parameters
     ----------
     real : folder of real normal ECGs, or None
+    patients : of the heart-failure clinic that is simulated beside the cohort
 
     Returns
     -------
@@ -62,7 +68,7 @@ def write_report(
         acdc_table(found),
         ecg_table(found),
         relation_table(found),
-        heart_failure_table(visit_clinic(PATIENTS, processes, progress)),
+        heart_failure_table(visit_clinic(patients, processes, progress)),
         label_table(found),
         discrimination_table(discrimination),
         ceiling_table(read_ceilings(shards[0].parent)),
