@@ -95,7 +95,7 @@ RIGHT_APEX = Focus(wall="right wall", angle=8.0, height=_LEAVING_APEX)
 def sample_conduction(disease: Disease, rng: np.random.Generator, calibration: Calibration = CALIBRATION) -> Conduction:
     """Draw velocities and root positions; the disease slows every velocity."""
     return Conduction(
-        muscle=calibration.muscle * disease.conduction * float(np.exp(0.06 * bounded_normal(rng, 0, 1))),
+        muscle=calibration.muscle * disease.conduction * float(np.exp(0.07 * bounded_normal(rng, 0, 1))),
         purkinje=bounded_normal(rng, calibration.purkinje, 0.154),
         right_delay=max(2.5, bounded_normal(rng, calibration.right_delay, 2.5)),
         jitter=np.clip(rng.standard_normal((len(calibration.roots), 3)), -2.5, 2.5),

@@ -111,7 +111,7 @@ def build_atria(volumes: Volumes, ventricles: Ventricles, pose: Pose, rng: np.ra
         left_radius=left_radius,
         right=right,
         right_radius=right_radius,
-        speed=float(1.12 * np.exp(0.16 * bounded_normal(rng, 0, 1))),
+        speed=float(0.98 * np.exp(0.14 * bounded_normal(rng, 0, 1))),
         bridge_delay=max(0.0, bounded_normal(rng, 7.0, 8.0)),
         sites=_sites(rng),
     )

@@ -59,7 +59,7 @@ def _about(rng: Rng, centre: float, spread: float) -> float:
 
 def _seen(severity: float, rng: Rng) -> float:
     """How severe the ECG finds the disease: 0 to 1, half of it its own."""
-    return 0.45 * severity + 0.55 * rng.random()
+    return 0.55 * severity + 0.45 * rng.random()
 
 
 def _fail(ill: Chambers, disease: Disease, rng: Rng) -> tuple[Chambers, Disease]:
@@ -132,7 +132,7 @@ def _dilated(healthy: Chambers, severity: float, rng: Rng) -> tuple[Chambers, Di
         rounding=0.12 + 0.22 * severity,
         conduction=0.96 - 0.16 * seen,
         lv_strain=0.3 * rng.random() + 0.5 * seen,
-        left_bundle=rng.random() > 0.15 + 0.3 * severity,  # a quarter to a third have LBBB [R]
+        left_bundle=rng.random() > 0.05 + 0.30 * max(loss, 0.0),  # a quarter to a third have LBBB [R]
     )
     return ill, disease
 
@@ -173,8 +173,8 @@ def _infarct(healthy: Chambers, severity: float, rng: Rng) -> tuple[Chambers, Di
         severity=severity,
         scar_territory=territory,
         scar_extent=0.30 + 0.70 * _seen(severity, rng),
-        conduction=_about(rng, 0.97, 0.05),
-        left_bundle=rng.random() > 0.28 * severity,
+        conduction=_about(rng, 1 - 0.07 * severity, 0.05),
+        left_bundle=rng.random() > 0.20 * max(loss, 0.0),
     )
     return ill, disease
 
