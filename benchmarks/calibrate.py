@@ -60,12 +60,18 @@ MEDIANS = {
 R, S, T and the duration after Rijnbeek et al. 2014. Q, ST and the time to the peak of R: the normal records of LUDB and
 CinC 2021 as `training.realism` measures them. Left bundle branch block: a wide complex with a discordant T wave
 (AHA/ACC/HRS part III, Surawicz 2009); the size is ours."""
-CEILINGS = {("QRS", 0.95): (106.0, 2.0), ("R/S V1", 0.95): (0.7, 0.1), ("T V1", 0.2): (0.0, 0.02)}
+CEILINGS = {
+    ("QRS", 0.95): (106.0, 2.0), ("R/S V1", 0.95): (0.7, 0.1), ("T V1", 0.2): (0.0, 0.02),
+    ("biphasic T", 0.5): (0.05, 0.015), ("biphasic T", 0.9): (0.15, 0.03),
+}  # fmt: skip
 FLOORS = {
     ("T I", 0.03): (0.05, 0.02), ("T II", 0.03): (0.05, 0.02), ("T V4", 0.03): (0.05, 0.02),
     ("T V5", 0.03): (0.05, 0.02), ("T V6", 0.03): (0.05, 0.02), ("axis", 0.02): (-25.0, 5.0),
 }  # fmt: skip
 """(feature, quantile) -> limit and tolerance: tails that must stay below, or above."""
+
+UPRIGHT = ("I", "II", "V2", "V3", "V4", "V5", "V6")
+"""Leads in which T has one direction in healthy people."""
 
 HERE = 10.0
 """Where the unit-free constants start: the finite differences of scipy are relative, so they must not start at 0."""
@@ -92,11 +98,18 @@ def features(beat: Beat) -> Features:
         found[f"R {lead}"], found[f"peak {lead}"] = max(wave.max(), 0.0), peak - 2
         found[f"Q {lead}"], found[f"S {lead}"] = max(-wave[: peak + 1].min(), 0.0), max(-wave[peak:].min(), 0.0)
         found[f"ST {lead}"], found[f"T {lead}"] = float(late[0]), float(late[np.abs(late).argmax()])
+    found["biphasic T"] = float(np.mean([_biphasic(t_wave[LEADS.index(lead)]) for lead in UPRIGHT]))
     for lead in ("V1", "V2", "V3"):  # their R may be a second one, after the S
         found[f"S {lead}"] = max(found[f"Q {lead}"], found[f"S {lead}"])
     found["R/S V1"] = found["R V1"] / max(found["S V1"], 0.05)
     found["axis"] = float(np.degrees(np.arctan2(2 / np.sqrt(3) * complex_[5].sum(), complex_[0].sum())))
     return found
+
+
+def _biphasic(t_wave: Array) -> float:
+    """How far T goes the other way, relative to how far it goes its own."""
+    upright = t_wave * np.sign(t_wave[np.abs(t_wave).argmax()])
+    return float(max(-upright.min(), 0.0) / (upright.max() + 0.02))
 
 
 def _twelve(wave: Array) -> Array:
