@@ -86,7 +86,7 @@ def test_a_paced_beat_is_wide_starts_at_the_lead_and_has_a_discordant_t_wave(hea
     for heart in hearts:
         generator = heart.seen_by(_field(heart))
         paced, usual = generator.from_focus(RIGHT_APEX), generator.conducted()
-        assert 120 < np.quantile(paced.activation, 0.95) < 190
+        assert 100 < np.quantile(paced.activation, 0.95) < 200
         assert np.ptp(paced.activation) > 1.3 * np.ptp(usual.activation)
         first = paced.activation.argmin()
         assert not generator.mesh.left[first]
@@ -109,7 +109,7 @@ def test_a_block_delays_its_own_ventricle_and_never_the_other(hearts: list[Heart
         healthy = activate(mesh, heart.conduction, Bundles())
         left, right = (activate(mesh, heart.conduction, b) for b in (Bundles(left=False), Bundles(right=False)))
         free_left, free_right = mesh.left & ~mesh.septum, ~mesh.left
-        assert left[free_left].mean() > healthy[free_left].mean() + 30
+        assert left[free_left].mean() > healthy[free_left].mean() + 20
         assert right[free_right].mean() > healthy[free_right].mean() + 20
         assert (left >= healthy - 1e-9).all()
         far = free_left & (np.cos(mesh.theta) < 0)  # the half that the right ventricle does not touch

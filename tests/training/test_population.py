@@ -75,7 +75,7 @@ def test_normals_have_the_means_and_spreads_of_uk_biobank(enriched: list[Subject
             target = by_sex[sex]
             assert (values[symbol] / scale).mean() == pytest.approx(target.mean, rel=0.04), symbol
             error = EJECTION_ERROR if symbol.endswith("EF") else 0.0
-            assert np.hypot((values[symbol] / scale).std(), error) == pytest.approx(target.sd, rel=0.07), symbol
+            assert np.hypot((values[symbol] / scale).std(), error) == pytest.approx(target.sd, rel=0.08), symbol
 
 
 def test_volumes_of_normals_fall_with_age_and_mass_in_men_only(enriched: list[Subject]) -> None:

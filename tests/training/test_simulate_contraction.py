@@ -34,7 +34,7 @@ def test_systole_only_empties_and_diastole_only_fills(subjects: list[Subject]) -
         assert steps.min() >= 0
         assert np.diff(cycle.contraction(np.linspace(cycle.end_systole, cycle.length - 1e-9, 300))).max() <= 0
         before_kick = cycle.reservoir(np.array([cycle.kick]))[0]
-        assert 0 < before_kick < 1
+        assert 0 < before_kick < 1 if subject.rhythm != "AF" else before_kick == 0  # fibrillating atria do not kick
 
 
 def test_events_follow_each_other_at_every_heart_rate(subjects: list[Subject]) -> None:

@@ -99,7 +99,7 @@ def sample_cart(rng: np.random.Generator, sampling_rate: int = 500) -> Cart:
         high_pass=float(rng.choice([0.05, 0.15])),
         low_pass=float(rng.choice(bands, p=[0.3, 0.2, 0.5] if len(bands) == 3 else [0.5, 0.5])),
         notch=bool(rng.random() < 0.4),
-        resolution=float(rng.choice([0.001, 0.00244, 0.005])),
+        resolution=float(rng.choice([0.001, 0.002, 0.005])),
         full_scale=float(rng.choice([5.0, 10.0, 16.0])),
         arms_exchanged=bool(rng.random() < ARM_REVERSAL),
     )

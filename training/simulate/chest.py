@@ -1,5 +1,7 @@
 """Chest: what lies around the heart in an image."""
 
+# numba caches by file: touch this one when a tissue of `tissue` changes its number.
+
 from __future__ import annotations
 
 import numpy as np

@@ -18,6 +18,9 @@ _LEFT_EMPTYING, _RIGHT_EMPTYING = 0.60, 0.47
 """Share of its largest volume that a healthy atrium empties (left 60 %, right 45 to 49 %: Petersen et al., JCMR
 2017;19:18; recalled, unverified)."""
 
+_BOOSTER = 0.4
+"""Share of what leaves the atria that their own contraction drives out (recalled, unverified)."""
+
 _LEFT_USUAL, _RIGHT_USUAL = 36.0, 41.0
 """Largest healthy volume, mL/m² (`population`)."""
 
@@ -36,6 +39,8 @@ class Cycle:
         The atria contract, until the next R wave.
     passive : float
         Share of the filling that is done before the atria contract.
+    booster : float
+        Share of what leaves the atria in the kick: their own contraction; none in fibrillation.
     """
 
     opening: float
@@ -45,6 +50,7 @@ class Cycle:
     kick: float
     length: float
     passive: float
+    booster: float
 
     def contraction(self, time: Array) -> Array:
         """Share of the stroke volume that is out: 0 at end-diastole, 1 from end-systole until filling begins."""
@@ -60,7 +66,7 @@ class Cycle:
         """
         at = np.mod(time, self.length)
         passive, active = _run(at, self.filling, self.diastasis), _run(at, self.kick, self.length)
-        return _run(at, 0.0, self.end_systole) - 0.6 * passive - 0.4 * active
+        return _run(at, 0.0, self.end_systole) - (1 - self.booster) * passive - self.booster * active
 
     def open(self, time: Array) -> NDArray[np.bool_]:
         """Whether the mitral and tricuspid valves stand open."""
@@ -83,9 +89,9 @@ def cycle_of(subject: Subject) -> Cycle:
     Electromechanical systole QS2 is 546 - 2.1 HR in men and 549 - 2.0 HR in women (Weissler et al., Circulation
     1968;37:149); a weak ventricle spends more of it before ejection, PEP/LVET = 1.125 - 1.25 EF (Garrard et al.,
     Circulation 1970;42:455). The filling shares and lengths are round figures of Doppler practice; older ventricles
-    rely more on the kick. All recalled, unverified.
+    rely more on the kick, and fibrillating atria give none. All recalled, unverified.
     """
-    rate, person = subject.heart_rate, subject.person
+    rate, person, fibrillates = subject.heart_rate, subject.person, subject.rhythm == "AF"
     length = 60000 / rate
     systole = 546 - 2.1 * rate if person.sex == "M" else 549 - 2.0 * rate
     ratio = float(np.clip(1.125 - 1.25 * subject.volumes.lv_ejected, 0.25, 0.9))
@@ -99,7 +105,8 @@ def cycle_of(subject: Subject) -> Cycle:
         diastasis=filling + min(210.0, 0.5 * diastole),
         kick=length - min(130.0, 0.3 * diastole),
         length=length,
-        passive=float(np.clip(0.85 - 0.003 * (person.age - 20), 0.6, 0.85)),
+        passive=1.0 if fibrillates else float(np.clip(0.85 - 0.003 * (person.age - 20), 0.6, 0.85)),
+        booster=0.0 if fibrillates else _BOOSTER,
     )
 
 
@@ -128,8 +135,9 @@ def moments(subject: Subject, times: Array) -> list[Moment]:
 def _moment(subject: Subject, contraction: float, filled: float, valves_open: bool = False) -> Moment:
     """A large atrium empties less: 0.25 of emptying lost for each doubling of its size over the healthy one (ours)."""
     volumes, bsa = subject.volumes, subject.person.bsa
-    left = _emptied(_LEFT_EMPTYING, volumes.la / bsa / _LEFT_USUAL)
-    right = _emptied(_RIGHT_EMPTYING, volumes.ra / bsa / _RIGHT_USUAL)
+    kept = 1 - _BOOSTER if subject.rhythm == "AF" else 1.0  # of the emptying, where the atria do not contract
+    left = kept * _emptied(_LEFT_EMPTYING, volumes.la / bsa / _LEFT_USUAL)
+    right = kept * _emptied(_RIGHT_EMPTYING, volumes.ra / bsa / _RIGHT_USUAL)
     return Moment(
         contraction=contraction,
         la=volumes.la * (1 - left * (1 - filled)),

@@ -13,6 +13,7 @@ from models.ecg.writers import save
 from training.simulate import kspace, scan_dicom, scan_nifti
 from training.simulate.heart import FIRST_VISIT, Again, Heart, heart_of, stream
 from training.simulate.imaging import cine, four_chamber, late_enhancement
+from training.simulate.plan import SHAPE
 from training.simulate.scan import Scan
 from training.simulate.setting import ENRICHED, Setting
 from training.simulate.simulate import record_ecg, simulate
@@ -36,7 +37,7 @@ class Contents:
     phases : int
         Of the cines.
     acceleration : float
-        Of the raw data of the middle slice, from 8 coils; 0 for none.
+        Of the raw data of the middle short-axis slice, from 8 coils; 0 for none.
     """
 
     ecg: tuple[str, ...] = ("WFDB", "DICOM", "MUSE")
@@ -47,6 +48,8 @@ class Contents:
 
 
 USUAL = Contents()
+
+_NOISE = 0.02  # of the raw data, as a share of the brightest voxel
 
 
 def write_dossier(
@@ -62,17 +65,19 @@ def write_dossier(
     -------
     What was written, `truth.json` last: person, disease and phenotypes, counted and analytic.
     """
+    if contents.acceleration:
+        kspace.sampled_lines(SHAPE[1], contents.acceleration)  # refused before anything is written
     heart, identity = heart_of(seed, setting), f"sim-{seed}"
     recording = replace(record_ecg(heart, again), patient_id=identity, device=scan_dicom.MANUFACTURER)
     written = save(recording, folder, identity, contents.ecg)
     for number, view in enumerate(contents.views, start=1):
         scan = _scan(view, heart, contents.phases, again.imaging)
+        if contents.acceleration and view == "short-axis":
+            written.append(_write_kspace(folder / "kspace.npz", scan, contents.acceleration, heart.seed, again.imaging))
         if "NIfTI" in contents.scans:
             written += scan_nifti.write(scan, folder)
         if "DICOM" in contents.scans:
             written += scan_dicom.write(scan, folder, seed, heart.subject.person, number)
-    if contents.acceleration:
-        written.append(_write_kspace(folder / "kspace.npz", heart, contents))
     written.append(_write_truth(folder / "truth.json", seed, again, setting))
     return written
 
@@ -83,12 +88,10 @@ def _scan(view: View, heart: Heart, phases: int, draw: int) -> Scan:
     return (cine if view == "short-axis" else four_chamber)(heart, phases, draw=draw)
 
 
-def _write_kspace(path: Path, heart: Heart, contents: Contents) -> Path:
-    """The middle slice of the short-axis cine before reconstruction."""
-    image = cine(heart, contents.phases).image
-    middle = image[:, image.shape[1] // 2]
-    noise = 0.02 * float(middle.max())
-    raw = kspace.sample(middle, 8, contents.acceleration, noise, stream(heart.seed, "imaging", 1_000))
+def _write_kspace(path: Path, scan: Scan, acceleration: float, seed: int, draw: int) -> Path:
+    """The middle slice of a cine before reconstruction, from eight coils."""
+    middle = scan.image[:, scan.image.shape[1] // 2]
+    raw = kspace.sample(middle, 8, acceleration, _NOISE * float(middle.max()), stream(seed, "k-space", draw))
     np.savez_compressed(path, samples=raw.samples, mask=raw.mask, sensitivities=raw.sensitivities)
     return path
 

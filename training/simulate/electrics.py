@@ -86,7 +86,7 @@ def sample_repolarisation(
         by_activation=bounded_normal(rng, calibration.by_activation, 0.13),
         transmural=bounded_normal(rng, calibration.transmural_female if female else calibration.transmural, 6.4),
         apex_base=bounded_normal(rng, calibration.apex_base, 3.0),
-        right=bounded_normal(rng, calibration.right + calibration.right_of_women * female, 7.0),
+        right=bounded_normal(rng, calibration.right + calibration.right_of_women * female, 5.0),
         width=bounded_normal(rng, 1.00, 0.08),
     )
 

@@ -7,9 +7,9 @@ SV = EDV EF and, without a shunt, RVEDV = SV / RVEF. To first order in the coeff
     c²(RVEDV) = c²(SV) + (t/RVEF)² - 2 q c(SV) t/RVEF               q = corr(SV, RVEF), t = SD(RVEF)
     c²(RVESV) = c²(SV) + (t/(RVEF (1 - RVEF)))² - 2 q c(SV) t/(RVEF (1 - RVEF))
 
-Solved with the published SDs: r = -.05 in men and -.12 in women; q = .34 and .34 in men, .30 and .23 in women. Absolute
-and indexed SD together give how a volume grows with body size: V = BSA^b leaves c²(V) - c²(V/BSA) = (2b - 1) c²(BSA),
-so that b is about 1 for LVEDV (0.7 in women) and 1.5 for mass (0.9 in women).
+Solved with the published SDs: r = -.05 in men and -.12 in women (-.10 here, for LVSV's sake); q = .34 and .34 in men,
+.30 and .23 in women. Absolute and indexed SD together give how a volume grows with body size: V = BSA^b leaves
+c²(V) - c²(V/BSA) = (2b - 1) c²(BSA), so that b is about 1 for LVEDV (0.7 in women) and 1.5 for mass (0.9 in women).
 
 Volumes and mass are log-normal, ejection fractions normal.
 """

@@ -16,7 +16,9 @@ from training.simulate.population import Subject, sample_subject
 from training.simulate.setting import ENRICHED, Setting
 from training.simulate.torso import LeadField, Lie, Pose, Torso, pose_of, sample_lie, torso_of
 
-Stage = Literal["population", "shape", "electrics", "lie", "electrodes", "rhythm", "noise", "imaging", "tissue"]
+Stage = Literal[
+    "population", "shape", "electrics", "lie", "electrodes", "rhythm", "noise", "imaging", "tissue", "k-space"
+]
 
 
 @dataclass(frozen=True, kw_only=True)

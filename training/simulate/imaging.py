@@ -95,9 +95,30 @@ def chamber_volumes(labels: Labels, spacing: Spacing) -> dict[str, float]:
 
 
 def measure(scan: Scan) -> dict[str, float]:
-    """LVEDV, LVESV, LVM, RVEDV and RVESV (mL, g) of a short-axis scan that shows end-diastole, then end-systole."""
+    """LVEDV, LVESV, LVM, LVWT, RVEDV and RVESV of a short-axis scan that shows end-diastole, then end-systole."""
     ed, es = (chamber_volumes(labels, scan.spacing) for labels in scan.labels)
-    return {"LVEDV": ed["LV"], "LVESV": es["LV"], "LVM": ed["LVM"], "RVEDV": ed["RV"], "RVESV": es["RV"]}
+    wall = mean_wall(scan.labels[0], scan.spacing)
+    return {"LVEDV": ed["LV"], "LVESV": es["LV"], "LVM": ed["LVM"], "LVWT": wall, "RVEDV": ed["RV"], "RVESV": es["RV"]}
+
+
+def left_atrial_volume(heart: Heart) -> float:
+    """Largest left atrial volume, mL, counted on the slices of the stack continued over the atria, at end-systole."""
+    return chamber_volumes(label_map(heart, end_systole(heart.subject), SPACING), SPACING)["LA"]
+
+
+def mean_wall(labels: Labels, spacing: Spacing) -> float:
+    """Wall thickness, mm, averaged over the slices that show a whole ring, by their circumference.
+
+    Of each ring the difference of the radii of two circles that have its inner and its outer area.
+    """
+    pixel = spacing[1] * spacing[2]
+    cavity, wall = ((labels == label_).sum((1, 2)) * pixel for label_ in (LV_CAVITY, LV_MYOCARDIUM))
+    ring = (cavity > _SMALLEST_RING) & (wall > 0)
+    inner, outer = np.sqrt(cavity[ring] / np.pi), np.sqrt((cavity + wall)[ring] / np.pi)
+    return float(np.average(outer - inner, weights=inner))
+
+
+_SMALLEST_RING = 150.0  # mm² of cavity: nearer to the apex the wall is cut aslant
 
 
 def _times(heart: Heart, phases: int) -> Array:

@@ -80,13 +80,25 @@ def inverse(samples: Complex) -> NDArray[np.complex128]:
     return np.asarray(np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(samples, _PLANE), norm="ortho"), _PLANE))
 
 
-def sampling_mask(phases: int, rows: int, acceleration: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """(phases, rows): the centre, and other lines drawn anew for each phase, the fewer the further out."""
+def sampled_lines(rows: int, acceleration: float) -> int:
+    """How many of `rows` lines are sampled.
+
+    Raises
+    ------
+    UnfitAcceleration
+        If that is fewer than the centre has, or more than there are.
+    """
     lines = round(rows / acceleration)
     if not _CENTRE <= lines <= rows:
         raise UnfitAcceleration(
             f"an acceleration of {acceleration:g} leaves {lines} of {rows} lines; choose 1 to {rows / _CENTRE:g}"
         )
+    return lines
+
+
+def sampling_mask(phases: int, rows: int, acceleration: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """(phases, rows): the centre, and other lines drawn anew for each phase, the fewer the further out."""
+    lines = sampled_lines(rows, acceleration)
     distance = np.abs(np.arange(rows) - rows // 2)
     middle = np.argsort(distance, kind="stable")[:_CENTRE]
     weight = (1 - distance / (rows // 2 + 1)) ** 2

@@ -38,7 +38,7 @@ HEAVIER: Mapping[Pathology, float] = {
 def fall_ill(healthy: Chambers, pathology: Pathology, setting: Setting, rng: Rng) -> tuple[Chambers, Disease]:
     """Let the disease work on healthy chambers, as severely as the setting has it."""
     if pathology == "normal":
-        return healthy, Disease(pathology="normal", severity=0.0, left_anterior_fascicle=rng.random() > 0.02)
+        return healthy, Disease(pathology="normal", severity=0.0)
     severity = float(rng.beta(*setting.severity))
     ill, disease = _EFFECTS[pathology](healthy, severity, rng)
     if pathology in ("LVH", "LBBB") and rng.random() < setting.failing:
@@ -184,7 +184,7 @@ def _right_dilation(healthy: Chambers, severity: float, rng: Rng) -> tuple[Chamb
     loaded = rng.random() < 0.3
     ill = replace(
         healthy,
-        lv_edv=healthy.lv_edv * _about(rng, 1 - 0.20 * severity, 0.08),
+        lv_edv=healthy.lv_edv * _about(rng, 1 - 0.25 * severity, 0.08),
         lv_ef=weaker(healthy.lv_ef, bounded_normal(rng, 0.25 * severity, 0.20)),
         lv_mass=healthy.lv_mass * _about(rng, 1 - 0.20 * severity, 0.08),
         rv_ef=weaker(healthy.rv_ef, bounded_normal(rng, 0.15 + (0.5 if loaded else 1.2) * severity, 0.20)),

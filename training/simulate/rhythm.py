@@ -143,7 +143,7 @@ def _conduction_time(subject: Subject, rng: Rng) -> float:
         return _FIRST_DEGREE + 5.0 + min(115.0, float(rng.gamma(2.0, 15.0)))
     if subject.rhythm == "paced":
         return float(rng.uniform(140, 190))  # the delay to which the device is set
-    return min(198.0, bounded_normal(rng, 158 + 0.25 * (subject.person.age - 60), 17))
+    return float(np.clip(bounded_normal(rng, 158 + 0.25 * (subject.person.age - 60), 22), 112, 199))
 
 
 def _modulated(usual: float, person: Person, breathing: float, phase: float, rng: Rng) -> list[float]:
@@ -210,12 +210,13 @@ def _with_ventricular_beats(events: list[Event], rng: Rng) -> list[Event]:
     The sinus node keeps its time, so that the pause is compensatory; a pacemaker starts its interval anew.
     """
     for i in _chosen(events, rng):
-        replaced, after, paced = events[i], events[i + 1], events[i].kind == "paced"
+        replaced, after = events[i], events[i + 1]
+        restarts = replaced.kind == "paced"
         rr = replaced.rr * float(rng.uniform(*_ECTOPIC_COUPLING))
         time = events[i - 1].time + rr
-        hidden = None if replaced.pr is None or paced else time - (replaced.time - replaced.pr)
-        premature = Event(time=time, kind="ventricular", rr=rr, pr=hidden)
-        shift = time - replaced.time if paced else 0.0
+        hidden = None if replaced.pr is None or restarts else time - (replaced.time - replaced.pr)
+        premature = replace(replaced, time=time, kind="ventricular", rr=rr, pr=hidden)
+        shift = time - replaced.time if restarts else 0.0
         events = [*events[:i], premature, *_moved(events[i + 1 :], shift, after.time + shift - time)]
     return events
 
