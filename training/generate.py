@@ -18,6 +18,7 @@ import numpy as np
 from rich.progress import Progress
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it carries none
 
+import training.cmr
 import training.simulate
 from models.phenotypes import PHENOTYPES
 from training.cmr import canonical
@@ -122,17 +123,22 @@ def setting_named(name: str) -> Setting:
 
 
 def setting_of(folder: Path) -> Setting:
-    """Where the participants of a simulated cohort come from.
+    """Where the participants of a simulated cohort come from, so that each can be simulated again by its id.
 
     Raises
     ------
     CohortError
         If the cohort was not simulated.
+    StaleCohort
+        If another version of the simulator made it: the same ids would be other people.
     """
-    description = folder / DESCRIPTION
-    if not description.is_file():
+    path = folder / DESCRIPTION
+    if not path.is_file():
         raise CohortError(f"{folder} holds no simulated cohort: {DESCRIPTION} is missing")
-    return SETTINGS[json.loads(description.read_text())["setting"]]
+    description = json.loads(path.read_text())
+    if description.get("simulator") != simulator_digest():
+        raise StaleCohort(f"{folder} was made by another version of the simulator; simulate it again")
+    return setting_named(description["setting"])
 
 
 def entry(seed: int, setting: str = DEFAULT_SETTING) -> Entry:
@@ -165,9 +171,14 @@ def from_simulation(participant: Participant) -> Entry:
 
 
 def simulator_digest() -> str:
-    """SHA-256 of the simulator's source: participants of two simulators are never one cohort."""
-    files = sorted(Path(training.simulate.__path__[0]).glob("*.py"))
+    """SHA-256 of the source that decides what a participant is: those of two simulators are never one cohort."""
+    simulator = Path(training.simulate.__path__[0]).glob("*.py")
+    files = sorted(file for file in simulator if file.name not in _BESIDE) + [Path(training.cmr.__file__)]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+_BESIDE = ("dossier.py", "kspace.py", "scan_dicom.py", "scan_nifti.py")
+"""What is written of one participant besides a cohort."""
 
 
 def _shards(folder: Path, seed: int, participants: int) -> dict[Path, list[int]]:
@@ -192,7 +203,10 @@ def _describe(folder: Path, seed: int, setting: str) -> None:
             f"{folder} holds participants of another seed or simulator, or of another setting; "
             "empty it or name another folder"
         )
-    path.write_text(json.dumps(description, indent=1))
+    if not path.exists():
+        unfinished = path.with_suffix(".part")
+        unfinished.write_text(json.dumps(description, indent=1))
+        os.replace(unfinished, path)
 
 
 def start_process() -> None:
