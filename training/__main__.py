@@ -35,6 +35,9 @@ app.add_typer(simulation.app, name="simulate")
 Participants = Annotated[int, typer.Option(min=50, help="Hearts to simulate: more is better, at about 0.1 s each.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads that train; bit-equal weights need the same number.")]
 Version = Annotated[str, typer.Option(help="Version of the bundle; a released one is never overwritten.")]
+Ceilings = Mapping[tuple[str, str], float]
+NO_CEILINGS: Ceilings = MappingProxyType({})
+
 Out = Annotated[Path, typer.Option(help="Artifacts folder: the bundle goes to OUT/<name>/<version>/.")]
 
 
@@ -58,7 +61,7 @@ def demo(
     with progress_bars() as progress:
         shards = _simulated(work / "cohort", participants, seed, processes, progress)
         checkpoint = _trained(shards, work, recipe, threads, progress)
-    _exported(checkpoint, out)
+    _exported(checkpoint, out, read_ceiling(work / "cohort"))
 
 
 @app.command(name="train")
@@ -101,14 +104,14 @@ def _trained(shards: list[Path], work: Path, recipe: Recipe, threads: int, progr
         return train(cohort, work, recipe, progress)
 
 
-def _exported(checkpoint: Checkpoint, out: Path) -> None:
+def _exported(checkpoint: Checkpoint, out: Path, ceilings: Ceilings = NO_CEILINGS) -> None:
     with refusals():
         bundle = Bundle.open(export(checkpoint, out))
-    _show(checkpoint)
+    _show(checkpoint, ceilings)
     typer.echo(f"{bundle.manifest.name} {bundle.manifest.version} ({bundle.digest[:12]}) is in {bundle.path}")
 
 
-def _show(checkpoint: Checkpoint, ceilings: Mapping[tuple[str, str], float] = MappingProxyType({})) -> None:
+def _show(checkpoint: Checkpoint, ceilings: Ceilings) -> None:
     """R² of each phenotype, over everybody and over normals, and the best that any model could reach where it is known.
 
     The model card has the rest.
@@ -118,8 +121,8 @@ def _show(checkpoint: Checkpoint, ceilings: Mapping[tuple[str, str], float] = Ma
         line = "  ".join(f"{row.symbol} {row.r2:.2f}" for row in rows if row.group == group)
         typer.echo(f"R2 on the test split, {group}: {line}")
         best = "  ".join(f"{symbol} {value:.2f}" for (of, symbol), value in ceilings.items() if of == group)
-        if best:
-            typer.echo(f"Ceiling of any model, {group}:  {best}")
+        measured = best or "not measured (python -m training simulate ceiling COHORT)"
+        typer.echo(f"Noise ceiling, {group}: {measured}")
 
 
 if __name__ == "__main__":

@@ -164,8 +164,13 @@ def load(paths: Iterable[Path]) -> Cohort:
 
 def participants_in(path: Path) -> int:
     """How many participants a shard holds, without reading their data."""
+    return len(groups_in(path))
+
+
+def groups_in(path: Path) -> list[str]:
+    """The group of each participant of a shard, without reading the rest of their data."""
     with np.load(path, allow_pickle=False) as stored:
-        return len(stored["ids"])
+        return [str(group) for group in stored["groups"]]
 
 
 def _read(path: Path) -> dict[str, NDArray[np.int16]]:

@@ -36,7 +36,7 @@ DESCRIPTION = "cohort.json"
 
 DEFAULT_SETTING = ENRICHED.name
 
-_CHUNK, _AHEAD = 5, 4
+_CHUNK, _AHEAD = 2, 8
 """Participants that a process is given at once, and how many such chunks for each process are under way."""
 
 
@@ -49,7 +49,14 @@ class StaleCohort(CohortError):
 
 
 def generate(
-    folder: Path, *, participants: int, seed: int, processes: int, progress: Progress, setting: str = DEFAULT_SETTING
+    folder: Path,
+    *,
+    participants: int,
+    seed: int,
+    processes: int,
+    progress: Progress,
+    setting: str = DEFAULT_SETTING,
+    shard: int = SHARD,
 ) -> list[Path]:
     """Simulate the participants that are not in the folder yet.
 
@@ -60,6 +67,7 @@ def generate(
     Parameters
     ----------
     setting : where the participants come from; see `training.simulate`.
+    shard : participants in a file.
 
     Returns
     -------
@@ -73,8 +81,8 @@ def generate(
         If the folder was filled with another seed or setting, or by another version of the simulator.
     """
     setting_named(setting)  # refused before anything is written
-    _describe(folder, seed, setting)
-    shards = _shards(folder, seed, participants)
+    _describe(folder, seed, setting, shard)
+    shards = _shards(folder, seed, participants, shard)
     missing = {path: part for path, part in shards.items() if not path.exists() or participants_in(path) < len(part)}
     task = progress.add_task("simulate", total=participants, note="")
     progress.advance(task, participants - sum(len(part) for part in missing.values()))
@@ -173,7 +181,7 @@ def from_simulation(participant: Participant) -> Entry:
 def simulator_digest() -> str:
     """SHA-256 of the source that decides what a participant is: those of two simulators are never one cohort."""
     simulator = Path(training.simulate.__path__[0]).glob("*.py")
-    files = sorted(file for file in simulator if file.name not in _BESIDE) + [Path(training.cmr.__file__)]
+    files = [*sorted(file for file in simulator if file.name not in _BESIDE), Path(training.cmr.__file__)]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
@@ -181,20 +189,20 @@ _BESIDE = ("dossier.py", "kspace.py", "scan_dicom.py", "scan_nifti.py")
 """What is written of one participant besides a cohort."""
 
 
-def _shards(folder: Path, seed: int, participants: int) -> dict[Path, list[int]]:
+def _shards(folder: Path, seed: int, participants: int, shard: int) -> dict[Path, list[int]]:
     """The files of a cohort and the seeds of each."""
     seeds = [seed * SEEDS_APART + i for i in range(participants)]
-    starts = range(0, participants, SHARD)
-    return {folder / f"shard-{start:06d}.npz": seeds[start : start + SHARD] for start in starts}
+    starts = range(0, participants, shard)
+    return {folder / f"shard-{start:06d}.npz": seeds[start : start + shard] for start in starts}
 
 
-def _describe(folder: Path, seed: int, setting: str) -> None:
+def _describe(folder: Path, seed: int, setting: str, shard: int) -> None:
     description = {
         "source": "training.simulate",
         "simulator": simulator_digest(),
         "setting": setting,
         "seed": seed,
-        "shard": SHARD,
+        "shard": shard,
     }
     path = folder / DESCRIPTION
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from training.cohort import load
+from training.cohort import groups_in
 from training.generate import DEFAULT_SETTING, generate, setting_named, shards_in
 from training.simulate import Again
 from training.simulate.dossier import Contents, write_dossier
@@ -30,7 +30,9 @@ CohortFolder = Annotated[Path, typer.Argument(help="Folder of a simulated cohort
 def simulate(
     context: typer.Context,
     out: Annotated[Path | None, typer.Option(help="Folder of the cohort; what is there already is kept.")] = None,
-    participants: Annotated[int, typer.Option(min=1, help="Hearts to simulate, about 0.2 s each on one core.")] = 6000,
+    participants: Annotated[
+        int, typer.Option(min=1, help="Hearts to simulate; benchmarks/simulate.py times them.")
+    ] = 6000,
     seed: Seed = 1,
     processes: Processes = CORES,
     setting: SettingName = DEFAULT_SETTING,
@@ -47,7 +49,7 @@ def simulate(
         shards = generate(
             out, participants=participants, seed=seed, processes=processes, progress=progress, setting=setting
         )
-    counts = Counter(str(group) for shard in shards for group in load([shard]).groups)
+    counts = Counter(group for shard in shards for group in groups_in(shard))
     typer.echo(
         f"{counts.total()} participants in {out}: " + ", ".join(f"{n} {name}" for name, n in counts.most_common())
     )
@@ -78,6 +80,7 @@ def export(
     phases: Annotated[int, typer.Option(min=2, max=50, help="Of the cines, evenly over the beat.")] = 25,
     dicom: Annotated[bool, typer.Option(help="Scans as DICOM series too; NIfTI is always written.")] = False,
     acceleration: Annotated[float, typer.Option(help="Also raw k-space, so much undersampled; 0 for none.")] = 0.0,
+    rate: Annotated[int, typer.Option(help="Samples of the ECG in a second: 250, 500 or 1000.")] = 500,
     day: Annotated[int, typer.Option(min=0, help="0 is the first visit; later ones draw all but the heart anew.")] = 0,
     setting: SettingName = DEFAULT_SETTING,
 ) -> None:
@@ -85,7 +88,13 @@ def export(
 
     Example: python -m training simulate export 1000000 --out files --dicom
     """
-    contents = Contents(scans=("NIfTI", "DICOM") if dicom else ("NIfTI",), phases=phases, acceleration=acceleration)
+    contents = Contents(
+        ecg=("WFDB", "DICOM", "MUSE") if rate <= 500 else ("WFDB", "DICOM"),  # MUSE knows 250 and 500 Hz
+        sampling_rate=rate,
+        scans=("NIfTI", "DICOM") if dicom else ("NIfTI",),
+        phases=phases,
+        acceleration=acceleration,
+    )
     with refusals():
         written = write_dossier(out, seed, contents, Again.another_day(day), setting_named(setting))
     typer.echo(f"{len(written)} files in {out}: a simulated heart, not a patient; {written[-1].name} says what is true")
@@ -129,4 +138,4 @@ def ceiling(
         ceilings = write_ceiling(folder, hearts, draws, processes, progress)
     for group in ("all", "normal"):
         line = "  ".join(f"{one.symbol} {one.ceiling:.2f}" for one in ceilings if one.group == group)
-        typer.echo(f"Best R2 that a model could reach, {group}: {line}")
+        typer.echo(f"Best R2 that a model could reach, from trees on features, {group}: {line}")

@@ -18,9 +18,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from models.ecg.writers import Unwritable
 from training.cohort import CohortError
 from training.export import BundleExists
 from training.simulate.kspace import UnfitAcceleration
+from training.simulate.population import ImpossibleHeart
 
 
 class Rate(ProgressColumn):
@@ -50,5 +52,5 @@ def refusals() -> Iterator[None]:
     """What the caller can mend is told in a sentence, without a traceback."""
     try:
         yield
-    except (CohortError, BundleExists, UnfitAcceleration) as error:
+    except (CohortError, BundleExists, UnfitAcceleration, Unwritable, ImpossibleHeart) as error:
         raise typer.BadParameter(str(error)) from error

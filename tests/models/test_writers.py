@@ -52,8 +52,10 @@ STEPS = st.sampled_from([500, 488, 250, 244, 122, 100, 7, 1])
 def on_a_grid(draw: st.DrawFn, consistent: bool = False) -> Recording:
     """Twelve leads of any whole number of steps within 16 bits; `consistent`: limb leads that follow from I and II."""
     step, samples = draw(STEPS), draw(st.integers(1, 30))
-    leads, limit = (8, 2**13) if consistent else (12, 2**15 - 1)
-    signal = draw(arrays(np.int64, (leads, samples), elements=st.integers(-limit, limit))) * step * CANONICAL_STEP
+    leads, limit = (8, 2**12) if consistent else (12, 2**15 - 1)
+    whole = 2 if consistent else 1  # the halves that the augmented leads are must be canonical too
+    signal = draw(arrays(np.int64, (leads, samples), elements=st.integers(-limit, limit))) * whole * step
+    signal = signal * CANONICAL_STEP
     if consistent:
         signal, _, _ = twelve_leads(dict(zip(INDEPENDENT_LEADS, signal, strict=True)))
     return Recording(signal=signal, sampling_rate=draw(st.sampled_from([250.0, 500.0])))
@@ -135,7 +137,8 @@ def test_the_wfdb_package_reads_the_same_samples(tmp_path: Path) -> None:
         RESTING.acquired_at.time(),
         datetime(2024, 3, 9).date(),
     )  # type: ignore[union-attr]
-    assert record.comments == ["Age: 61", "Sex: Female"]
+    assert record.comments[:2] == ["Age: 61", "Sex: Female"]
+    assert record.comments[2] == f"Device: {RESTING.device}"
     np.testing.assert_allclose(record.p_signal.T, RESTING.signal, rtol=0, atol=1e-9)
     digital = wfdb.rdrecord(str(tmp_path / "r7"), physical=False)
     assert [

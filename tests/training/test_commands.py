@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from models.bundle import Bundle
+from models.ecg import decode
 from training.__main__ import app
 
 RUNNER = CliRunner()
@@ -41,11 +42,30 @@ def test_a_cohort_of_another_simulator_is_refused(tmp_path):
     assert "another seed or simulator" in " ".join(result.output.replace("│", " ").split())
 
 
-@pytest.mark.parametrize("command", ["show", "report", "ceiling"])
+@pytest.mark.parametrize("command", ["show", "report", "ceiling", "export"])
 def test_every_command_about_simulated_hearts_explains_itself(command):
     result = RUNNER.invoke(app, ["simulate", command, "--help"])
     assert result.exit_code == 0
     assert "Example" in result.output
+
+
+def test_a_participant_is_exported_and_an_unfit_acceleration_refused_before_anything_is_written(tmp_path):
+    command = ["simulate", "export", "5", "--out", str(tmp_path / "files"), "--phases", "2"]
+    result = RUNNER.invoke(app, [*command, "--acceleration", "20"])
+    assert result.exit_code == 2
+    assert "choose 1 to" in " ".join(result.output.replace("│", " ").split())
+    assert not (tmp_path / "files").exists()
+    result = RUNNER.invoke(app, [*command, "--rate", "1000"])
+    assert result.exit_code == 0, result.output
+    names = {path.name for path in (tmp_path / "files").iterdir()}
+    assert {"sim-5.zip", "sim-5.dcm", "short_axis.nii.gz", "four_chamber.nii.gz", "truth.json"} <= names
+    assert decode((tmp_path / "files" / "sim-5.dcm").read_bytes()).sampling_rate == 1000
+
+
+def test_an_unknown_setting_is_refused_by_name(tmp_path):
+    result = RUNNER.invoke(app, ["simulate", "show", "5", "--out", str(tmp_path / "a.png"), "--setting", "clinic"])
+    assert result.exit_code == 2
+    assert "heart-failure" in result.output
 
 
 def test_a_cohort_without_a_place_is_refused():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 import time
@@ -12,8 +14,8 @@ import pytest
 from rich.progress import Progress
 
 from models.phenotypes import PHENOTYPES
-from training.cohort import load, participants_in
-from training.generate import SEEDS_APART, StaleCohort, UnknownSetting, entry, generate, seed_of, shards_in
+from training.cohort import CohortError, load, participants_in
+from training.generate import SEEDS_APART, StaleCohort, UnknownSetting, entry, generate, seed_of, setting_of, shards_in
 from training.simulate import simulate
 
 
@@ -27,6 +29,42 @@ def folder(tmp_path_factory, silent):
 def test_the_cohort_does_not_depend_on_the_number_of_processes(folder, tmp_path, silent):
     generate(tmp_path, participants=3, seed=4, processes=2, progress=silent)
     assert load(shards_in(tmp_path)).digest == load(shards_in(folder)).digest
+
+
+@pytest.fixture(scope="module")
+def eleven(tmp_path_factory, silent):
+    """Eleven participants in three shards of four, made by three processes."""
+    folder = tmp_path_factory.mktemp("eleven")
+    generate(folder, participants=11, seed=4, processes=3, progress=silent, shard=4)
+    return folder
+
+
+def test_participants_stand_in_the_order_of_their_seeds_whatever_process_made_them(eleven, folder):
+    cohort = load(shards_in(eleven))
+    assert cohort.ids.tolist() == [f"sim-{4 * SEEDS_APART + i}" for i in range(11)]
+    assert [participants_in(shard) for shard in shards_in(eleven)] == [4, 4, 3]
+    np.testing.assert_array_equal(cohort.ed[:3], load(shards_in(folder)).ed)
+
+
+def test_a_hole_between_shards_is_filled_and_nothing_else_made_again(eleven, tmp_path, silent):
+    for path in eleven.iterdir():
+        shutil.copy(path, tmp_path)
+    first, middle, last = shards_in(tmp_path)
+    middle.unlink()
+    before = [path.stat().st_mtime_ns for path in (first, last)]
+    generate(tmp_path, participants=11, seed=4, processes=2, progress=silent, shard=4)
+    assert [path.stat().st_mtime_ns for path in (first, last)] == before
+    assert load(shards_in(tmp_path)).digest == load(shards_in(eleven)).digest
+
+
+def test_participants_of_another_simulator_are_never_simulated_again(eleven, tmp_path):
+    description = json.loads((eleven / "cohort.json").read_text())
+    (tmp_path / "cohort.json").write_text(json.dumps(description | {"simulator": "another"}))
+    with pytest.raises(StaleCohort, match="another version"):
+        setting_of(tmp_path)
+    with pytest.raises(CohortError, match="no simulated cohort"):
+        setting_of(tmp_path / "nowhere")
+    assert setting_of(eleven).name == "enriched"
 
 
 def test_a_participant_is_its_seed(folder):

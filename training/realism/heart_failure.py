@@ -26,8 +26,8 @@ Array = NDArray[np.float64]
 FEATURES = ("HR", "PR", "QRS", "QT", "QTc", "P", "QRS axis", "T axis")
 """What the MUSIC table holds of a resting ECG; no amplitudes, as there."""
 
-FIRST_SEED = 3_000_000_000
-"""The patients of the clinic are in no cohort."""
+FIRST_SEED = 2**62
+"""The patients of the clinic are in no cohort: those count their seeds in millions."""
 
 _SOURCE = "MUSIC table, 992 patients with heart failure [M]"
 

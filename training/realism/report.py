@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import jinja2
@@ -16,6 +17,7 @@ from training.realism.ceiling import read_ceilings
 from training.realism.discriminate import Discrimination, discriminate
 from training.realism.features import features
 from training.realism.heart_failure import heart_failure_table, visit_clinic
+from training.realism.median_beat import NoMedianBeat
 from training.realism.real import normal_ecgs
 from training.realism.survey import Survey, survey
 from training.realism.tables import (
@@ -61,8 +63,9 @@ def write_report(
     -------
     One line for each table: how many targets are met, and which are not.
     """
+    known = None if real is None else measured_normals(real)  # first, so that a wrong folder is told at once
     found = survey(shards, processes, progress)
-    discrimination = None if real is None else _discriminated(found, real)
+    discrimination = None if known is None else _discriminated(found, known)
     tables = [
         phenotype_table(found),
         acdc_table(found),
@@ -85,9 +88,18 @@ def write_report(
     return verdicts(tables)
 
 
-def _discriminated(found: Survey, real: Path) -> Discrimination:
+def measured_normals(real: Path) -> list[dict[str, float]]:
+    """Features of the real normal ECGs in which a beat repeats."""
+    rows = []
+    for recording in normal_ecgs(real):
+        with suppress(NoMedianBeat):  # the report says how many real ECGs were measured
+            rows.append(features(recording))
+    return rows
+
+
+def _discriminated(found: Survey, known: list[dict[str, float]]) -> Discrimination:
     rows = [row for row, normal in zip(found.features, found.normal, strict=True) if normal]
-    return discriminate([features(recording) for recording in normal_ecgs(real)], rows[:_SIMULATED])
+    return discriminate(known, rows[:_SIMULATED])
 
 
 def _phenotypes(found: Survey) -> Figure:
@@ -161,10 +173,11 @@ _HTML = """<!doctype html>
 {% for table in tables %}
 <h2>{{ table.title }}</h2>
 {% if table.note %}<p>{{ table.note }}</p>{% endif %}
-{% if table.rows %}<table><tr><th>line<th>value<th>unit<th>target<th>verdict<th>source</tr>
+{% if table.rows %}<table><tr><th>line<th>value<th>unit<th>target<th>verdict<th>source, and why not</tr>
 {% for row in table.rows %}
 <tr><td>{{ row.name }}<td class="number">{{ row.figure }}<td>{{ row.unit }}<td>{{ row.target }}<td
- class="{{ 'missed' if row.verdict == 'not met' else 'met' }}">{{ row.verdict }}<td class="source">{{ row.source }}</tr>
+ class="{{ 'missed' if row.verdict == 'not met' else 'met' }}">{{ row.verdict }}<td class="source">{{ row.source }}
+ {{ row.why }}</tr>
 {% endfor %}</table>{% endif %}
 {% endfor %}
 </html>
@@ -185,10 +198,10 @@ project on the named table.
 {{ table.note }}
 {% if table.rows %}
 
-| line | value | unit | target | verdict |
-| --- | --- | --- | --- | --- |
+| line | value | unit | target | verdict | why not |
+| --- | --- | --- | --- | --- | --- |
 {% for row in table.rows %}
-| {{ row.name }} | {{ row.figure }} | {{ row.unit }} | {{ row.target }} | {{ row.verdict }} |
+| {{ row.name }} | {{ row.figure }} | {{ row.unit }} | {{ row.target }} | {{ row.verdict }} | {{ row.why }} |
 {% endfor %}
 {% endif %}
 {% endfor %}

@@ -128,12 +128,12 @@ def _measured(path: Path, indices: NDArray[np.intp], setting: Setting) -> list[t
             row = features(cohort.recording(int(index)))
         except NoMedianBeat:
             continue  # counted by the caller: it gets fewer rows than it asked for
-        truth = _analytic(str(cohort.ids[index]), float(cohort.heart_rate[index]), setting)
+        truth = analytic(str(cohort.ids[index]), float(cohort.heart_rate[index]), setting)
         found.append((int(index), row, truth))
     return found
 
 
-def _analytic(participant: str, heart_rate: float, setting: Setting) -> Array:
+def analytic(participant: str, heart_rate: float, setting: Setting) -> Array:
     """(12,) phenotypes of the parametric heart."""
     heart = heart_of(seed_of(participant), setting)
     known = {name: np.array(value) for name, value in true_phenotypes(heart).items()}

@@ -30,6 +30,8 @@ class Contents:
     ----------
     ecg : tuple of str
         Formats of `models.ecg.writers`.
+    sampling_rate : int
+        Of the ECG: 250, 500 or 1000 Hz.
     scans : tuple of str
         "NIfTI" (with label maps), "DICOM".
     views : tuple of str
@@ -41,6 +43,7 @@ class Contents:
     """
 
     ecg: tuple[str, ...] = ("WFDB", "DICOM", "MUSE")
+    sampling_rate: int = 500
     scans: tuple[ScanFormat, ...] = ("NIfTI",)
     views: tuple[View, ...] = ("short-axis", "four-chamber", "late-enhancement")
     phases: int = 25
@@ -68,7 +71,8 @@ def write_dossier(
     if contents.acceleration:
         kspace.sampled_lines(SHAPE[1], contents.acceleration)  # refused before anything is written
     heart, identity = heart_of(seed, setting), f"sim-{seed}"
-    recording = replace(record_ecg(heart, again), patient_id=identity, device=scan_dicom.MANUFACTURER)
+    ecg = record_ecg(heart, again, contents.sampling_rate)
+    recording = replace(ecg, patient_id=identity, device=scan_dicom.MANUFACTURER)
     written = save(recording, folder, identity, contents.ecg)
     for number, view in enumerate(contents.views, start=1):
         scan = _scan(view, heart, contents.phases, again.imaging)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.ecg.archive import pack
 from models.ecg.recording import LEADS, Recording
 from models.ecg.writers.errors import TextNotAllowed
+from models.ecg.writers.identity import printable
 from models.ecg.writers.storage import Stored, store
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,20}")  # header(5): letters, digits and underscores; PTB-XL and CinC write "-" too
@@ -69,7 +70,8 @@ def _start(moment: datetime | None) -> str:
 
 
 def _comments(recording: Recording) -> list[str]:
-    """Age and sex as the PhysioNet/CinC Challenges write them."""
+    """Age and sex as the PhysioNet/CinC Challenges write them, and the device."""
     age = [] if recording.age is None else [f"# Age: {recording.age:.6g}"]
     sex = [] if recording.sex is None else [f"# Sex: {_SEXES[recording.sex]}"]
-    return age + sex
+    device = [] if recording.device is None else [f"# Device: {printable(recording.device)}"]
+    return age + sex + device
