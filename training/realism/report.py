@@ -191,11 +191,17 @@ project on the named table.
 {% for line in verdicts %}
 - {{ line }}
 {% endfor %}
+{% for plot in plots %}
+
+![{{ plot }}]({{ plot }})
+{% endfor %}
 {% for table in tables %}
 
 ## {{ table.title }}
+{% if table.note %}
 
 {{ table.note }}
+{% endif %}
 {% if table.rows %}
 
 | line | value | unit | target | verdict | why not |
