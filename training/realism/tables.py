@@ -32,8 +32,8 @@ _ANTERIOR_T = (
     "ventricle cannot do both"
 )
 WHY = {
-    "LVEDV–RVEDV, mixture of the cohort": "diseases are milder here than in ACDC, and healthy ventricles are alike; the "
-    "setting acdc, with disease as advanced as there, meets it",
+    "LVEDV–RVEDV, mixture of the cohort": "diseases are milder here than in ACDC, and healthy ventricles are alike; "
+    "the setting acdc, with disease as advanced as there, meets it",
     "S_V5: median": _TERMINAL,
     "S_V6: median": _TERMINAL,
     "T_V2: median": _ANTERIOR_T,
@@ -267,7 +267,7 @@ def discrimination_table(found: Discrimination | None) -> Table:
     lines = " ".join(f"({n}) {one}." for n, one in enumerate(found.giveaways[:3], 1))
     note = (
         f"{found.real} real and {found.simulated} simulated normals: few real ones, so only large differences show. "
-        f"95 % interval {low:.2f} to {high:.2f}; 1.00 in the first version of the simulator. What gives the simulation away (median and quartiles): {lines}"
+        f"95 % interval {low:.2f} to {high:.2f}. What gives the simulation away (median and quartiles): {lines}"
     )
     return Table(title=title, rows=(Row(name="AUROC", value=found.auroc, low=None, high=None),), note=note)
 
