@@ -274,7 +274,7 @@ def discrimination_table(found: Discrimination | None) -> Table:
 
 def ceiling_table(ceilings: Sequence[Ceiling]) -> Table:
     """The noise ceiling: same hearts, new electrodes, rhythm and noise."""
-    title = "Noise ceiling: the best R² that any model could reach"
+    title = "Noise ceiling: the best R² a model could reach, estimated by trees on features"
     if not ceilings:
         return Table(title=title, rows=(), note="Not measured: run `python -m training simulate ceiling FOLDER` first.")
     rows = tuple(
