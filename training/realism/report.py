@@ -41,6 +41,8 @@ PATIENTS = 1000
 _SIMULATED = 400
 """Simulated normals that are shown to the discriminator: real ones are far fewer."""
 
+_FEWEST = 12  # two of each kind in every fold
+
 _BLUE, _RED, _GREY = "#2563a8", "#b3382c", "#777777"
 
 
@@ -97,9 +99,10 @@ def measured_normals(real: Path) -> list[dict[str, float]]:
     return rows
 
 
-def _discriminated(found: Survey, known: list[dict[str, float]]) -> Discrimination:
+def _discriminated(found: Survey, known: list[dict[str, float]]) -> Discrimination | None:
+    """None where either kind is too rare to be split into folds."""
     rows = [row for row, normal in zip(found.features, found.normal, strict=True) if normal]
-    return discriminate(known, rows[:_SIMULATED])
+    return discriminate(known, rows[:_SIMULATED]) if min(len(known), len(rows)) >= _FEWEST else None
 
 
 def _phenotypes(found: Survey) -> Figure:
@@ -109,7 +112,8 @@ def _phenotypes(found: Survey) -> Figure:
         for sex, colour in (("M", _BLUE), ("F", _RED)):
             values = found.phenotype(symbol)[(found.groups == "normal") & (found.sex == sex)]
             published = of["M" if sex == "M" else "F"]
-            axes.hist(values, 30, density=True, color=colour, alpha=0.45)
+            if len(values):
+                axes.hist(values, 30, density=True, color=colour, alpha=0.45)
             axes.axvline(published.mean, color=colour, lw=1.5)
             axes.axvspan(published.mean - published.sd, published.mean + published.sd, color=colour, alpha=0.08)
         axes.set_title(f"{symbol}, {published.unit}", fontsize=9)

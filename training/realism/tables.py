@@ -262,7 +262,11 @@ def discrimination_table(found: Discrimination | None) -> Table:
     """How well a classifier tells simulated normals from real ones."""
     title = "Real or simulated?"
     if found is None:
-        return Table(title=title, rows=(), note="Not measured: no real records were given (--real FOLDER).")
+        return Table(
+            title=title,
+            rows=(),
+            note="Not measured: it takes a dozen simulated normals, and real records (--real FOLDER).",
+        )
     low, high = found.interval
     lines = " ".join(f"({n}) {one}." for n, one in enumerate(found.giveaways[:3], 1))
     note = (
@@ -308,10 +312,12 @@ def verdicts(tables: Iterable[Table]) -> Sequence[str]:
     """One line for each table that has targets: how many are met, and which are not."""
     lines = []
     for table in tables:
-        judged = [row for row in table.rows if row.verdict]
-        missed = [f"{row.name} {row.value:.3g} ({row.target})" for row in judged if row.verdict != "met"]
+        judged = [row for row in table.rows if row.verdict in ("met", "not met")]
+        unmeasured = sum(row.verdict == "not measured" for row in table.rows)
+        missed = [f"{row.name} {row.value:.3g} ({row.target})" for row in judged if row.verdict == "not met"]
         if judged:
             rest = f"; not: {'; '.join(missed)}" if missed else ""
+            rest += f"; {unmeasured} not measured" if unmeasured else ""
             lines.append(f"{table.title}: {len(judged) - len(missed)} of {len(judged)} met{rest}")
         elif table.note:
             lines.append(f"{table.title} {'; '.join(f'{row.name} {row.value:.3g}' for row in table.rows)} {table.note}")
