@@ -177,7 +177,7 @@ _HTML = """<!doctype html>
 {% for table in tables %}
 <h2>{{ table.title }}</h2>
 {% if table.note %}<p>{{ table.note }}</p>{% endif %}
-{% if table.rows %}<table><tr><th>line<th>value<th>unit<th>target<th>verdict<th>source, and why not</tr>
+{% if table.rows %}<table><tr><th>line<th>value<th>unit<th>target<th>verdict<th>source, and why not (suspected)</tr>
 {% for row in table.rows %}
 <tr><td>{{ row.name }}<td class="number">{{ row.figure }}<td>{{ row.unit }}<td>{{ row.target }}<td
  class="{{ 'missed' if row.verdict == 'not met' else 'met' }}">{{ row.verdict }}<td class="source">{{ row.source }}
@@ -208,7 +208,7 @@ project on the named table.
 {% endif %}
 {% if table.rows %}
 
-| line | value | unit | target | verdict | why not |
+| line | value | unit | target | verdict | why not (suspected) |
 | --- | --- | --- | --- | --- | --- |
 {% for row in table.rows %}
 | {{ row.name }} | {{ row.figure }} | {{ row.unit }} | {{ row.target }} | {{ row.verdict }} | {{ row.why }} |

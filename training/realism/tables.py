@@ -39,7 +39,7 @@ WHY = {
     "T_V2: median": _ANTERIOR_T,
     "T negative or flat in V1, men": f"T in V1 varies too much between men; {_ANTERIOR_T}",
 }
-"""What is known of targets that are not met."""
+"""What we suspect behind targets that are not met; none of it was tested."""
 
 _FLAT = 0.02  # mV: a T wave below it is flat
 
@@ -73,7 +73,7 @@ class Row:
 
     @property
     def why(self) -> str:
-        """Why a target is not met, where that is understood."""
+        """Why a target is probably not met; empty where it is, or where we have no idea."""
         return WHY.get(self.name, "") if self.verdict == "not met" else ""
 
     @property
