@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,8 @@ from torch import Tensor
 
 from models.bundle import Discrimination, Intervals, OutOfDistribution, Performance, Retrieval
 from models.ecg.recording import Recording
-from training.config import Recipe
+from training.config import Recipe, recipe_from_json, stated
 from training.golden import Examples
-
-_RECIPE = TypeAdapter(Recipe)
 
 
 class Evaluation(BaseModel):
@@ -60,7 +59,7 @@ class Checkpoint:
         """Write tensors and JSON, whole or not at all."""
         unfinished = path.with_suffix(".part")
         stored = {
-            "recipe": _RECIPE.dump_json(self.recipe).decode(),
+            "recipe": json.dumps(stated(self.recipe)),
             "provenance": TypeAdapter(dict[str, JsonValue]).dump_json(self.provenance).decode(),
             "evaluation": self.evaluation.model_dump_json(),
             "network": self.network,
@@ -77,16 +76,10 @@ class Checkpoint:
         stored = torch.load(path, weights_only=True)
         recordings = [Recording(signal=signal.numpy(), sampling_rate=rate) for signal, rate in stored["recordings"]]
         return cls(
-            recipe=_RECIPE.validate_json(stored["recipe"]),
+            recipe=recipe_from_json(stored["recipe"]),
             provenance=TypeAdapter(dict[str, JsonValue]).validate_json(stored["provenance"]),
             network=stored["network"],
             examples=Examples(recordings=recordings, tensors=stored["tensors"].numpy()),
             evaluation=Evaluation.model_validate_json(stored["evaluation"]),
             **stored["scales"],
         )
-
-
-def stated(recipe: Recipe) -> dict[str, JsonValue]:
-    """A recipe as plain values, for the manifest."""
-    plain: dict[str, JsonValue] = _RECIPE.dump_python(recipe, mode="json")
-    return plain

@@ -1,8 +1,13 @@
-"""The recipe: every number of the chain in frozen dataclasses, written into the checkpoint and the manifest."""
+"""The recipe: every number of the chain in frozen dataclasses, read from TOML, written into checkpoint and manifest."""
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from models.ecg.preprocess import Preprocessing
 
@@ -10,21 +15,36 @@ PREPROCESSING = Preprocessing(sampling_rate=500.0, duration=10.0, high_pass=0.5,
 """Close to the 0.67 to 40 Hz of ECGFounder (2024) and ST-MEM (2024): it keeps P, QRS and T and sheds wander, mains and
 muscle, so that carts with other filters of their own look alike."""
 
+Covariate = Literal["age", "sex", "height", "weight"]
+COVARIATES: tuple[Covariate, ...] = ("age", "sex", "height", "weight")
+"""What a hospital knows beside the ECG, in the order of every array of them."""
+
+
+class _Stated:
+    """A part of the recipe; a key that it does not have is refused, not ignored."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
-    """Shares of the participants; each participant falls by a digest of its id, so a growing cohort moves nobody."""
+class Split(_Stated):
+    """Shares of the participants; each participant falls by a digest of its id, so a growing cohort moves nobody.
+
+    `labels` is the share of the train part whose phenotypes training may read; the rest are pairs without labels.
+    """
 
     validation: float = 0.08
     calibration: float = 0.10
     test: float = 0.12
+    labels: float = 1.0
     seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class EcgWidths:
-    """Size of the ECG encoder."""
+class ConvWidths(_Stated):
+    """Size of a convolutional ECG encoder."""
 
+    kind: Literal["conv"] = "conv"
     decimation: int = 4
     channels: tuple[int, ...] = (32, 48, 64, 96, 128)
     blocks: int = 1
@@ -36,14 +56,38 @@ class EcgWidths:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CmrWidths:
-    """Size of the CMR encoder of one phase."""
+class VitWidths(_Stated):
+    """Size of a vision transformer over an ECG.
 
-    channels: tuple[int, ...] = (24, 48, 96)
+    A token covers `patch_leads` leads and `patch_samples` samples: (1, 100) are the 600 tokens of Alvarez-Florez et
+    al., arXiv 2602.12883; (12, 50) are 100 tokens in time.
+    """
+
+    kind: Literal["vit"] = "vit"
+    decimation: int = 1
+    patch_leads: int = 12
+    patch_samples: int = 50
+    width: int = 192
+    depth: int = 12
+    heads: int = 3
+    mlp: float = 4.0
+    drop_path: float = 0.1
+    embedding: int = 192
+
+
+EcgWidths = ConvWidths | VitWidths
 
 
 @dataclass(frozen=True, kw_only=True)
-class Augmentation:
+class CmrWidths(_Stated):
+    """Size of the CMR encoder, and whether the anchors share one, told apart by a phase token."""
+
+    channels: tuple[int, ...] = (24, 48, 96)
+    shared: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation(_Stated):
     """How an ECG may differ between two recordings of one heart; probabilities and sizes of each disturbance.
 
     `shortest` is in seconds; amplitudes are in millivolts or fractions.
@@ -59,8 +103,8 @@ class Augmentation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """One training stage: AdamW under a one-cycle learning rate (Smith and Topin, 2017)."""
+class Schedule(_Stated):
+    """One training stage: AdamW under a one-cycle learning rate (Smith and Topin, 2017); no epochs, no stage."""
 
     epochs: int
     batch: int
@@ -69,28 +113,96 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anchors:
-    """Weights of the pairs in the contrastive loss, and the shared space."""
+class MaskedEcg(_Stated):
+    """Stage 1: an ECG with hidden patches is completed; numbers of Alvarez-Florez et al., public code.
 
-    ed: float = 0.5
-    es: float = 0.5
-    between: float = 0.0
-    hidden: int = 192
-    projection: int = 96
+    The loss is `mse` · squared error + `ncc` · (1 − normalised cross-correlation) + `similarity` · (1 − cosine of the
+    embeddings of two disturbed copies). The disturbances: a Fourier surrogate with probability `surrogate` and phase
+    noise of `phase_noise`; white noise and a rescaling, both in standard deviations of the ECG.
+    """
+
+    ratio: float = 0.7
+    patch_seconds: float = 0.2
+    mse: float = 0.9
+    ncc: float = 0.1
+    similarity: float = 0.1
+    surrogate: float = 0.5
+    phase_noise: float = 0.075
+    jitter: float = 0.2
+    rescale: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heads:
-    """The phenotype heads: size, exponent of `losses.beta_nll`, and how much slower than they the encoder learns."""
+class Teacher(_Stated):
+    """Stage 1b: what the CMR encoders learn before they are frozen.
+
+    "phenotypes": those of their phase, of labelled participants alone; "masked": to complete volumes with hidden
+    blocks, without any label.
+    """
+
+    by: Literal["phenotypes", "masked"] = "phenotypes"
+    ratio: float = 0.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchor(_Stated):
+    """One CMR volume of each participant that the ECG is to agree with, and how much that counts."""
+
+    name: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast(_Stated):
+    """Stage 2: the pairs that are brought together, and the space in which they meet.
+
+    Attributes
+    ----------
+    anchors : any number of volumes by name
+    between : weight of each pair of anchors
+    hidden, projection : sizes of the projection of each modality
+    micro_batch : pairs that pass the encoders at once; the schedule's batch is the number of negatives
+    soft_targets : 0 for one-hot targets, 1 for targets by phenotype distance alone (MyoECG)
+    softness : temperature of these, in standard deviations of the phenotypes
+    temporal : weight of the local objective, ECG segments against cine frames (PTACL); needs a cohort with cines
+    probabilistic : mean and variance for each embedding (PCME++, as in EchoingECG)
+    """
+
+    anchors: tuple[Anchor, ...] = (Anchor(name="ed"), Anchor(name="es"))
+    between: float = 0.0
+    hidden: int = 192
+    projection: int = 96
+    micro_batch: int = 128
+    soft_targets: float = 0.0
+    softness: float = 1.0
+    temporal: float = 0.0
+    probabilistic: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heads(_Stated):
+    """Stage 3: the phenotype heads.
+
+    Attributes
+    ----------
+    beta : exponent of `losses.beta_nll`
+    encoder_slowdown : how much slower than they the encoder learns; 0 freezes it
+    covariates : what the heads may read beside the ECG
+    ecg : False for the baseline that reads the covariates alone
+    covariate_dropout : how often each covariate is hidden while training, so that it may be unknown in use
+    """
 
     hidden: int = 128
     dropout: float = 0.1
     beta: float = 0.5
     encoder_slowdown: float = 0.5
+    covariates: tuple[Covariate, ...] = ()
+    ecg: bool = True
+    covariate_dropout: float = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
+class Calibration(_Stated):
     """Intervals of `level` from `draws` samples; ECGs beyond `ood_quantile` of the calibration split are flagged."""
 
     level: float = 0.9
@@ -100,22 +212,60 @@ class Calibration:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(_Stated):
     """Everything that decides what comes out, beside the cohort itself."""
 
     name: str = "ecg2cmr-sim"
-    version: str = "0.2.0"
+    version: str = "0.3.0"
     seed: int = 1
     preprocessing: Preprocessing = PREPROCESSING
     min_duration: float = 7.0
     min_age: float = 18.0
     split: Split = Split()
-    ecg: EcgWidths = EcgWidths()
+    ecg: EcgWidths = ConvWidths()
     cmr: CmrWidths = CmrWidths()
     augmentation: Augmentation = Augmentation()
-    anchors: Anchors = Anchors()
+    masked: MaskedEcg = MaskedEcg()
+    teacher: Teacher = Teacher()
+    contrast: Contrast = Contrast()
     heads: Heads = Heads()
     calibration: Calibration = Calibration()
+    masked_schedule: Schedule = Schedule(epochs=0, batch=128, learning_rate=2e-3, weight_decay=0.05)
     cmr_schedule: Schedule = Schedule(epochs=6, batch=32, learning_rate=3e-3, weight_decay=0.02)
     pretraining: Schedule = Schedule(epochs=12, batch=128, learning_rate=2e-3, weight_decay=0.05)
     finetuning: Schedule = Schedule(epochs=20, batch=64, learning_rate=2e-3, weight_decay=0.05)
+
+
+class RecipeError(ValueError):
+    """A recipe that says something impossible, or something that nobody would read; the message says where."""
+
+
+_RECIPE = TypeAdapter(Recipe)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe from TOML; what the file does not state is as in `Recipe`.
+
+    Raises
+    ------
+    RecipeError
+        If the file is no TOML, names a key that no recipe has, or gives a value of another kind.
+    """
+    try:
+        return _RECIPE.validate_python(tomllib.loads(path.read_text()))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{path} cannot be read as TOML: {error}") from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise RecipeError(f"{path} is no recipe: {faults}") from error
+
+
+def recipe_from_json(text: str) -> Recipe:
+    """A recipe as a checkpoint keeps it."""
+    return _RECIPE.validate_json(text)
+
+
+def stated(recipe: Recipe) -> dict[str, JsonValue]:
+    """A recipe as plain values, for checkpoint and manifest."""
+    plain: dict[str, JsonValue] = _RECIPE.dump_python(recipe, mode="json")
+    return plain

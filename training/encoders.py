@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.config import EcgWidths
+from training.config import ConvWidths
 
 
 class Residual(nn.Module):
@@ -58,7 +58,7 @@ def decimate(ecg: Tensor, factor: int) -> Tensor:
 class EcgEncoder(nn.Module):
     """Residual network over 12 leads; one pooling path from pretraining to export."""
 
-    def __init__(self, widths: EcgWidths) -> None:
+    def __init__(self, widths: ConvWidths) -> None:
         super().__init__()
         self.decimation = widths.decimation
         stem = nn.Sequential(

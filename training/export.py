@@ -32,8 +32,8 @@ from models.bundle import (
 from models.ecg.recording import LEADS
 from models.phenotypes import PHENOTYPES, PREDICTED
 from training.card import card
-from training.checkpoint import Checkpoint, stated
-from training.config import Recipe
+from training.checkpoint import Checkpoint
+from training.config import Recipe, stated
 from training.encoders import EcgEncoder, PhenotypeHead
 from training.finetune import Predictor
 

@@ -8,6 +8,7 @@ costs anything. The negatives of the contrastive loss are the other participants
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import combinations
 
 import torch
 from rich.progress import Progress
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from models.phenotypes import PREDICTED
 from training.augment import augment
-from training.config import Anchors, Recipe
+from training.config import Contrast, Recipe
 from training.dataset import Dataset
 from training.encoders import CmrEncoder, EcgEncoder, Projection
 from training.fit import History, fit
@@ -85,14 +86,12 @@ def anchor_features(teachers: Mapping[str, CmrTeacher], data: Dataset) -> dict[s
     return features
 
 
-def pairs(anchors: Anchors) -> list[Pair]:
-    """The pairs of modalities that count; a weight of 0 leaves one out."""
-    every = (
-        Pair(first="ecg", second="ed", weight=anchors.ed),
-        Pair(first="ecg", second="es", weight=anchors.es),
-        Pair(first="ed", second="es", weight=anchors.between),
-    )
-    return [pair for pair in every if pair.weight > 0]
+def pairs(contrast: Contrast) -> list[Pair]:
+    """The pairs of modalities that count: the ECG with every anchor, and the anchors with one another."""
+    with_ecg = [Pair(first="ecg", second=anchor.name, weight=anchor.weight) for anchor in contrast.anchors]
+    names = [anchor.name for anchor in contrast.anchors]
+    among = [Pair(first=a, second=b, weight=contrast.between) for a, b in combinations(names, 2)]
+    return with_ecg + (among if contrast.between > 0 else [])
 
 
 class DualPhase(nn.Module):
@@ -100,7 +99,7 @@ class DualPhase(nn.Module):
 
     def __init__(self, encoder: EcgEncoder, recipe: Recipe, sizes: Mapping[str, int]) -> None:
         super().__init__()
-        space = recipe.anchors
+        space = recipe.contrast
         inputs = {"ecg": recipe.ecg.embedding, **sizes}
         self.encoder = encoder
         self.projections = nn.ModuleDict(

@@ -116,7 +116,7 @@ def _evaluate(
         ood=out_of_distribution(scores, recipe.calibration),
         performance=performances(test, groups, cohort.phenotypes[trained], min(SMALLEST_GROUP, len(tested))),
         discrimination=discriminations(test, groups),
-        retrieval=retrievals(retrieved, [(pair.first, pair.second) for pair in pairs(recipe.anchors)]),
+        retrieval=retrievals(retrieved, [(pair.first, pair.second) for pair in pairs(recipe.contrast)]),
     )
 
 

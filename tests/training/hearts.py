@@ -9,16 +9,16 @@ import numpy as np
 from models.ecg.recording import Recording
 from models.phenotypes import PHENOTYPES, derive
 from training.cohort import Cohort, Entry, load, write_shard
-from training.config import Anchors, CmrWidths, EcgWidths, Heads, Recipe, Schedule, Split
+from training.config import CmrWidths, Contrast, ConvWidths, Heads, Recipe, Schedule, Split
 
 RATE = 500.0
 
 TINY = replace(
     Recipe(),
     split=Split(validation=0.2, calibration=0.2, test=0.2),
-    ecg=EcgWidths(channels=(8, 16, 16), embedding=16, heads=4),
+    ecg=ConvWidths(channels=(8, 16, 16), embedding=16, heads=4),
     cmr=CmrWidths(channels=(4, 8)),
-    anchors=Anchors(hidden=16, projection=8),
+    contrast=Contrast(hidden=16, projection=8),
     heads=Heads(hidden=16),
     cmr_schedule=Schedule(epochs=2, batch=16, learning_rate=3e-3, weight_decay=0.0),
     pretraining=Schedule(epochs=2, batch=16, learning_rate=3e-3, weight_decay=0.0),

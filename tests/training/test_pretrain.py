@@ -11,7 +11,7 @@ import torch
 from models.phenotypes import PREDICTED
 from tests.training import hearts
 from training.cohort import rows, split
-from training.config import Anchors, Schedule
+from training.config import Anchor, Contrast, Schedule
 from training.dataset import prepare
 from training.encoders import EcgEncoder
 from training.finetune import finetune
@@ -48,8 +48,12 @@ def test_a_cohort_too_small_to_be_split_is_refused(tmp_path, silent):
 
 
 def test_a_pair_of_weight_zero_is_left_out():
-    assert [pair.name for pair in pairs(Anchors(ed=1.0, es=0.5, between=0.0))] == ["ecg-ed", "ecg-es"]
-    assert [pair.name for pair in pairs(Anchors(ed=0.0, es=0.5, between=0.1))] == ["ecg-es", "ed-es"]
+    assert [pair.name for pair in pairs(Contrast())] == ["ecg-ed", "ecg-es"]
+    assert [pair.name for pair in pairs(Contrast(anchors=(Anchor(name="ed"), Anchor(name="lge")), between=0.1))] == [
+        "ecg-ed",
+        "ecg-lge",
+        "ed-lge",
+    ]
 
 
 def test_four_pairs_are_learnt_by_heart(data, silent):
