@@ -127,9 +127,7 @@ def covariates_used(manifest: Manifest, recording: Recording) -> list[str]:
     return [name for name, value in zip(names, covariates_of(recording, names), strict=True) if np.isfinite(value)]
 
 
-def silenced(
-    recording: Recording, points: Mapping[str, float], withheld: Collection[str], ood: Ood
-) -> dict[str, str]:
+def silenced(recording: Recording, points: Mapping[str, float], withheld: Collection[str], ood: Ood) -> dict[str, str]:
     """The conditions that get no probability, each with its reason: a probability is no better than its estimate."""
     reasons = {}
     for code, condition in CONDITIONS.items():
@@ -154,11 +152,11 @@ def conditions_of(
     """
     symbols = [output.symbol for output in manifest.outputs]
     correlation = np.array(manifest.interval.correlation)
-    found: dict[str, float | None] = {}
+    found: dict[str, float | None] = {model.code: None for model in manifest.conditions}
     for model in manifest.conditions:
         score = CONDITIONS[model.code].score(symbols, mean, sd, correlation, recording.sex)
-        silent = score is None or model.code in reasons
-        found[model.code] = None if silent else logistic(model.slope * score + model.intercept)
+        if score is not None and model.code not in reasons:
+            found[model.code] = logistic(model.slope * score + model.intercept)
     return [
         ConditionEstimate(
             code=code,

@@ -29,6 +29,9 @@ class Dataset:
     log_mean, log_sd : (phenotypes,) of the train part, which undo that
     parts : part -> rows
     sampling_rate : hertz of `ecg`
+    covariates : (n, 4) standardised, in the order of `COVARIATES`, sex as −1 and +1; NaN where unknown
+    covariate_mean, covariate_sd : (4,) of the train part, which undo that
+    labelled : rows of the train part whose phenotypes may be read
     """
 
     ecg: Tensor
@@ -38,6 +41,10 @@ class Dataset:
     log_sd: Tensor
     parts: Mapping[Part, Tensor]
     sampling_rate: float
+    covariates: Tensor
+    covariate_mean: Tensor
+    covariate_sd: Tensor
+    labelled: Tensor
 
 
 def prepare(cohort: Cohort, recipe: Recipe, progress: Progress) -> Dataset:
@@ -51,6 +58,7 @@ def prepare(cohort: Cohort, recipe: Recipe, progress: Progress) -> Dataset:
     logarithms = np.log(np.stack([cohort.column(symbol) for symbol in PREDICTED], axis=1))
     targets = torch.from_numpy(logarithms.astype(np.float32))
     mean, sd = _moments(logarithms[parts["train"].numpy()])
+    covariates, (middle, spread) = _covariates(cohort, parts["train"].numpy())
     return Dataset(
         ecg=_preprocessed(cohort, recipe, progress),
         volumes={"ed": torch.from_numpy(cohort.ed), "es": torch.from_numpy(cohort.es)},
@@ -59,7 +67,20 @@ def prepare(cohort: Cohort, recipe: Recipe, progress: Progress) -> Dataset:
         log_sd=sd,
         parts=parts,
         sampling_rate=recipe.preprocessing.sampling_rate / recipe.ecg.decimation,
+        covariates=(covariates - middle) / spread,
+        covariate_mean=middle,
+        covariate_sd=spread,
+        labelled=parts["train"],
     )
+
+
+def _covariates(cohort: Cohort, train: NDArray[np.intp]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    sex = np.select([cohort.sex == "F", cohort.sex == "M"], [-1.0, 1.0], np.nan)
+    columns = np.stack([cohort.age, sex, cohort.height, cohort.weight], axis=1)
+    mean, sd = _moments(columns[train])
+    sd[sd == 0] = 1.0  # one value for everybody says nothing, and must not become infinite
+    mean[1], sd[1] = 0.0, 1.0  # sex stays −1 and +1
+    return torch.from_numpy(columns.astype(np.float32)), (mean, sd)
 
 
 def _preprocessed(cohort: Cohort, recipe: Recipe, progress: Progress) -> Tensor:

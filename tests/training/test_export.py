@@ -15,7 +15,8 @@ from models.bundle import CARD, MANIFEST, MODEL, Bundle
 from models.phenotypes import PREDICTED
 from models.runtime import Model
 from training.checkpoint import Checkpoint
-from training.export import NOTICES, BundleExists, export, graph_of
+from training.export import NOTICES, BundleExists, export
+from training.graph import graph_of
 
 
 @pytest.fixture(scope="module")
