@@ -103,6 +103,7 @@ def write_onnx(graph: Graph, samples: int, path: Path) -> None:
     with warnings.catch_warnings():
         # The exporter warns about its own use of torch's internals.
         warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", message="# The axis name: batch will not be used")  # both inputs share it
         torch.onnx.export(
             graph,
             (example, torch.zeros(2, columns)) if columns else (example,),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.dashboard.pages import moment, person
-from app.dashboard.panel import AXES, GROUPS, axis_of, panel_of
+from app.dashboard.panel import AXES, GROUPS, axis_of, chance, panel_of
 from models.phenotypes import PHENOTYPES
 from models.report import Estimate, Interval, QualityReport, Reference, Report
 
@@ -64,6 +64,13 @@ def test_an_interval_never_leaves_its_axis(symbol: str, value: float, spread: fl
 def test_a_word_says_where_the_value_lies(value: float, word: str) -> None:
     (line,) = panel_of(report(estimate("LVEF", value, HEALTHY))).groups["Left ventricle"]
     assert line.against_reference == word
+
+
+@pytest.mark.parametrize(
+    ("probability", "written"), [(0.0, "< 1 %"), (0.0099, "< 1 %"), (0.01, "1 %"), (0.376, "38 %"), (0.996, "> 99 %")]
+)
+def test_no_probability_is_written_as_certain(probability: float, written: str) -> None:
+    assert chance(probability) == written
 
 
 def test_each_source_is_listed_once_and_numbered() -> None:
