@@ -110,12 +110,28 @@ def write_onnx(graph: Graph, samples: int, path: Path) -> None:
             path,
             dynamo=True,
             input_names=["ecg", "covariates"] if columns else ["ecg"],
-            output_names=list(OUTPUTS),
+            output_names=[f"{_OUTER}{name}" for name in OUTPUTS],
             dynamic_shapes=({0: batch}, {0: batch}) if columns else ({0: batch},),
             external_data=False,
             verbose=False,
         )
+    _name_outputs(path)
     forget_sources(path)
+
+
+_OUTER = "output of the graph: "
+
+
+def _name_outputs(path: Path) -> None:
+    """Give the outputs their names; a value inside the graph that bears one (the exporter's "mean") gets another."""
+    model = onnx.load(path)
+    names = {name: f"inner {name}" for name in OUTPUTS} | {f"{_OUTER}{name}": name for name in OUTPUTS}
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for value in (*model.graph.output, *model.graph.value_info):
+        value.name = names.get(value.name, value.name)
+    onnx.save(model, path)
 
 
 def forget_sources(path: Path) -> None:

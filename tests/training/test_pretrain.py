@@ -86,7 +86,7 @@ def test_a_known_phenotype_is_recovered_on_hearts_never_seen(data, run):
     recipe = replace(hearts.TINY, finetuning=Schedule(epochs=60, batch=36, learning_rate=1e-2, weight_decay=0.0))
     network, _ = finetune(EcgEncoder(recipe.ecg), data, recipe, run)
     unseen = torch.cat([data.parts["calibration"], data.parts["test"]])
-    _, mean, _ = network.predict(data.ecg[unseen])
+    _, mean, _ = network.predict(data.ecg[unseen], data.covariates[unseen])
     edv = PREDICTED.index("LVEDV")
     assert np.corrcoef(mean[:, edv], data.targets[unseen, edv])[0, 1] > 0.9
 
