@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from models.ecg.beats import r_peaks
 from models.ecg.recording import Recording
-from training.encoders import Projection
+from training.heads import Projection
 from training.losses import INITIAL_LOG_SCALE, MAX_LOG_SCALE
 
 PHASES = 8
