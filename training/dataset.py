@@ -14,7 +14,7 @@ from torch import Tensor
 from models.phenotypes import PREDICTED
 from training.cohort import PARTS, Cohort, CohortError, Part, rows, split
 from training.config import Recipe
-from training.encoders import decimate
+from training.ecg_encoder import decimate
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,6 +28,7 @@ class Dataset:
     targets : (n, phenotypes) standardised natural logarithms; NaN where not measured
     log_mean, log_sd : (phenotypes,) of the train part, which undo that
     parts : part -> rows
+    labelled : rows of the train part whose phenotypes may be read
     sampling_rate : hertz of `ecg`
     """
 
@@ -37,6 +38,7 @@ class Dataset:
     log_mean: Tensor
     log_sd: Tensor
     parts: Mapping[Part, Tensor]
+    labelled: Tensor
     sampling_rate: float
 
 
@@ -58,6 +60,7 @@ def prepare(cohort: Cohort, recipe: Recipe, progress: Progress) -> Dataset:
         log_mean=mean,
         log_sd=sd,
         parts=parts,
+        labelled=parts["train"],
         sampling_rate=recipe.preprocessing.sampling_rate / recipe.ecg.decimation,
     )
 

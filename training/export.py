@@ -34,8 +34,9 @@ from models.phenotypes import PHENOTYPES, PREDICTED
 from training.card import card
 from training.checkpoint import Checkpoint
 from training.config import Recipe, stated
-from training.encoders import EcgEncoder, PhenotypeHead
+from training.ecg_encoder import build_ecg_encoder
 from training.finetune import Predictor
+from training.heads import PhenotypeHead
 
 NOTICES = [
     "Trained on simulated hearts: the numbers show what the method does, not what this patient has.",
@@ -84,7 +85,7 @@ def graph_of(checkpoint: Checkpoint) -> Graph:
     """The graph of a checkpoint, in evaluation mode."""
     recipe = checkpoint.recipe
     head = PhenotypeHead(recipe.ecg.embedding, recipe.heads.hidden, len(PREDICTED), recipe.heads.dropout)
-    network = Predictor(EcgEncoder(recipe.ecg), head)
+    network = Predictor(build_ecg_encoder(recipe.ecg), head)
     network.load_state_dict(checkpoint.network)
     scales = checkpoint.log_mean, checkpoint.log_sd, checkpoint.centre, checkpoint.whitening
     return Graph(network, *scales).eval()

@@ -19,7 +19,7 @@ from training.checkpoint import Checkpoint, Evaluation
 from training.cohort import PARTS, Cohort, Part, rows, split, write_split
 from training.config import Recipe
 from training.dataset import Dataset, prepare
-from training.encoders import EcgEncoder
+from training.ecg_encoder import EcgEncoder, build_ecg_encoder
 from training.evaluate import (
     Predictions,
     calibrated,
@@ -32,9 +32,10 @@ from training.evaluate import (
 from training.finetune import Predictor, finetune
 from training.fit import History
 from training.golden import choose
-from training.pretrain import SHOWN_BY, DualPhase, anchor_features, pairs, pretrain, projected, train_teacher
+from training.pretrain import DualPhase, pairs, pretrain, projected
 from training.run import Run
 from training.stages import Stage
+from training.teacher import anchor_features, train_teachers
 
 SMALLEST_GROUP = 30
 """Participants below which a group's figures would be noise."""
@@ -99,19 +100,18 @@ def pretrain_all(data: Dataset, recipe: Recipe, start: Stage, run: Run, folder: 
     """The stages before the heads, each only if its schedule has epochs."""
     encoded = Stage.of("encoder", start, recipe.ecg)
     encoded.run(run, folder)
-    encoder = EcgEncoder(recipe.ecg)
+    encoder = build_ecg_encoder(recipe.ecg)
     untouched = Pretrained(encoder=encoder, stage=encoded, histories={}, projections={})
     return untouched if recipe.pretraining.epochs == 0 else _aligned(untouched, data, recipe, start, run, folder)
 
 
 def _aligned(before: Pretrained, data: Dataset, recipe: Recipe, start: Stage, run: Run, folder: Path) -> Pretrained:
-    histories, taught, teachers = dict(before.histories), [], {}
-    for phase in SHOWN_BY:
-        stage = Stage.of(f"teacher-{phase}", start, recipe.cmr, recipe.cmr_schedule)
-        teachers[phase], histories[f"CMR encoder {phase}"] = train_teacher(phase, data, recipe, stage.run(run, folder))
-        taught.append(stage)
-    features = anchor_features(teachers, data)
-    stage = Stage.of("contrastive", before.stage, *taught, recipe.contrast, recipe.augmentation, recipe.pretraining)
+    histories = dict(before.histories)
+    names = [anchor.name for anchor in recipe.contrast.anchors]
+    taught = Stage.of("teacher", start, names, recipe.cmr, recipe.teacher, recipe.cmr_schedule)
+    teacher, histories["CMR encoder"] = train_teachers(data, recipe, taught.run(run, folder))
+    features = anchor_features(teacher, data, run)
+    stage = Stage.of("contrastive", before.stage, taught, recipe.contrast, recipe.augmentation, recipe.pretraining)
     aligned, histories["contrastive"] = pretrain(before.encoder, data, features, recipe, stage.run(run, folder))
     projections = _projections(aligned, data, features)  # before the encoder moves on
     return Pretrained(encoder=before.encoder, stage=stage, histories=histories, projections=projections)
