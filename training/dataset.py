@@ -14,7 +14,7 @@ from torch import Tensor
 from models.phenotypes import PREDICTED
 from training.cohort import PARTS, Cohort, CohortError, Part, rows, split
 from training.config import Recipe
-from training.encoders import decimate
+from training.ecg_encoder import decimate
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,6 +28,7 @@ class Dataset:
     targets : (n, phenotypes) standardised natural logarithms; NaN where not measured
     log_mean, log_sd : (phenotypes,) of the train part, which undo that
     parts : part -> rows
+    labelled : rows of the train part whose phenotypes may be read
     sampling_rate : hertz of `ecg`
     covariates : (n, 4) standardised, in the order of `COVARIATES`, sex as −1 and +1; NaN where unknown
     covariate_mean, covariate_sd : (4,) of the train part, which undo that
@@ -40,6 +41,7 @@ class Dataset:
     log_mean: Tensor
     log_sd: Tensor
     parts: Mapping[Part, Tensor]
+    labelled: Tensor
     sampling_rate: float
     covariates: Tensor
     covariate_mean: Tensor
@@ -66,6 +68,7 @@ def prepare(cohort: Cohort, recipe: Recipe, progress: Progress) -> Dataset:
         log_mean=mean,
         log_sd=sd,
         parts=parts,
+        labelled=parts["train"],
         sampling_rate=recipe.preprocessing.sampling_rate / recipe.ecg.decimation,
         covariates=(covariates - middle) / spread,
         covariate_mean=middle,

@@ -10,8 +10,9 @@ from torch import Generator, Tensor, nn
 from training.augment import augment
 from training.config import COVARIATES, Covariate, Recipe
 from training.dataset import Dataset
-from training.encoders import EcgEncoder, PhenotypeHead
+from training.ecg_encoder import EcgEncoder
 from training.fit import History, descend, fit
+from training.heads import PhenotypeHead
 from training.losses import beta_nll
 from training.run import Run
 

@@ -19,7 +19,7 @@ from models.ecg.recording import LEADS
 from models.phenotypes import PREDICTED
 from models.runtime import OUTPUTS
 from training.checkpoint import Checkpoint
-from training.encoders import EcgEncoder
+from training.ecg_encoder import build_ecg_encoder
 from training.finetune import Predictor, build_head
 
 Floats = NDArray[np.float32]
@@ -88,7 +88,7 @@ def graph_of(checkpoint: Checkpoint) -> Graph:
         If its network reads no ECG.
     """
     recipe = checkpoint.recipe
-    encoder = EcgEncoder(recipe.ecg) if recipe.heads.ecg else None
+    encoder = build_ecg_encoder(recipe.ecg) if recipe.heads.ecg else None
     network = Predictor(encoder, build_head(recipe, len(PREDICTED)), recipe.heads.covariates)
     network.load_state_dict(checkpoint.network)
     return Graph(network, checkpoint).eval()

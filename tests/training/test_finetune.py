@@ -11,7 +11,7 @@ import torch
 from tests.training import hearts
 from training.config import COVARIATES, Heads, Schedule
 from training.dataset import Dataset
-from training.encoders import EcgEncoder
+from training.ecg_encoder import build_ecg_encoder
 from training.finetune import NothingToRead, Predictor, build_head, finetune, hide, masked
 
 RECIPE = replace(hearts.TINY, finetuning=Schedule(epochs=3, batch=16, learning_rate=5e-3, weight_decay=0.0))
@@ -44,7 +44,7 @@ def people(n=96):
 
 def trained(run, data, **heads):
     torch.manual_seed(0)
-    encoder = EcgEncoder(RECIPE.ecg)
+    encoder = build_ecg_encoder(RECIPE.ecg)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     network, history = finetune(encoder, data, recipe(**heads), run)
     return network, history, before
@@ -77,7 +77,7 @@ def test_heads_without_an_ecg_learn_from_covariates_alone_and_name_no_embedding(
     data = people()
     schedule = Schedule(epochs=60, batch=16, learning_rate=1e-2, weight_decay=0.0)
     baseline = replace(recipe(ecg=False, covariates=("weight",)), finetuning=schedule)
-    network, _ = finetune(EcgEncoder(RECIPE.ecg), data, baseline, run)
+    network, _ = finetune(build_ecg_encoder(RECIPE.ecg), data, baseline, run)
     held_out = data.parts["test"]
     embedding, mean, _ = network.predict(data.ecg[held_out], data.covariates[held_out])
     assert embedding.shape == (len(held_out), 0)
@@ -116,7 +116,7 @@ def test_heads_that_could_read_nothing_are_refused():
 
 def test_one_ecg_is_read_the_same_in_any_company(run):
     data = people()
-    network = Predictor(EcgEncoder(RECIPE.ecg), build_head(RECIPE, 7)).eval()
+    network = Predictor(build_ecg_encoder(RECIPE.ecg), build_head(RECIPE, 7)).eval()
     together, alone = network.predict(data.ecg, data.covariates), network.predict(data.ecg[:1], data.covariates[:1])
     for one, other in zip(together, alone, strict=True):
         torch.testing.assert_close(one[:1], other, rtol=1e-4, atol=1e-5)
