@@ -131,7 +131,9 @@ def _faults(cohort: Cohort, row: int, min_duration: float) -> Findings:
         yield "sex", f"{cohort.sex[row]} is neither F nor M", "import it as F, M or nothing"
     stated = dict(zip(PHENOTYPES, map(float, cohort.phenotypes[row]), strict=True))
     for symbol, value in stated.items():
-        yield from _number(symbol, value, PHENOTYPES[symbol].plausible, PHENOTYPES[symbol].unit)
+        wrong = list(_number(symbol, value, PHENOTYPES[symbol].plausible, PHENOTYPES[symbol].unit))
+        stated[symbol] = math.nan if wrong else value  # named once, not again wherever it is compared
+        yield from wrong
     for ventricle in ("LV", "RV"):
         yield from _ventricle(ventricle, stated)
 
