@@ -105,6 +105,8 @@ class Performance(_Part):
     target_sd: float
     bias: float
     limits_of_agreement: tuple[float, float]
+    r2_interval: tuple[float, float] | None = None
+    ceiling: float | None = None
 
 
 class Discrimination(_Part):
