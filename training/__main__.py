@@ -25,6 +25,7 @@ from training.config import Recipe
 from training.export import export, free_place
 from training.generate import generate, shards_in
 from training.realism.ceiling import read_ceiling
+from training.run import Run
 from training.simulation import CORES, CohortFolder, Processes, Seed
 from training.terminal import progress_bars, refusals
 from training.train import train
@@ -101,7 +102,7 @@ def _trained(shards: list[Path], work: Path, recipe: Recipe, threads: int, progr
     with refusals():
         cohort = load(shards)
         torch.set_num_threads(threads)
-        return train(cohort, work, recipe, progress)
+        return train(cohort, work, recipe, Run(progress=progress))
 
 
 def _exported(checkpoint: Checkpoint, out: Path, ceilings: Ceilings = NO_CEILINGS) -> None:

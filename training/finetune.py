@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import torch
-from rich.progress import Progress
 from torch import Tensor, nn
 
 from training.augment import augment
 from training.config import Recipe
 from training.dataset import Dataset
 from training.encoders import EcgEncoder, PhenotypeHead
-from training.fit import History, fit
+from training.fit import History, descend, fit
 from training.losses import beta_nll
+from training.run import Run
 
 EVALUATION_BATCH = 128
 
@@ -38,7 +38,7 @@ class Predictor(nn.Module):
         return embedding, mean, log_sd
 
 
-def finetune(encoder: EcgEncoder, data: Dataset, recipe: Recipe, progress: Progress) -> tuple[Predictor, History]:
+def finetune(encoder: EcgEncoder, data: Dataset, recipe: Recipe, run: Run) -> tuple[Predictor, History]:
     """Stage 3: the heads learn by `beta_nll`; the best epoch is the one of the lowest likelihood loss on validation."""
     generator = torch.Generator().manual_seed(recipe.seed)
     head = PhenotypeHead(recipe.ecg.embedding, recipe.heads.hidden, data.targets.shape[1], recipe.heads.dropout)
@@ -56,12 +56,12 @@ def finetune(encoder: EcgEncoder, data: Dataset, recipe: Recipe, progress: Progr
     history = fit(
         "phenotype heads",
         net,
-        loss=loss,
+        step=descend(loss, run),
         validate=validate,
-        train=data.parts["train"],
+        rows=data.parts["train"],
         schedule=recipe.finetuning,
         generator=generator,
-        progress=progress,
+        run=run,
         slower=encoder,
         slowdown=recipe.heads.encoder_slowdown,
     )

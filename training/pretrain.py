@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from itertools import combinations
 
 import torch
-from rich.progress import Progress
 from torch import Tensor, nn
 
 from models.phenotypes import PREDICTED
@@ -19,8 +18,9 @@ from training.augment import augment
 from training.config import Contrast, Recipe
 from training.dataset import Dataset
 from training.encoders import CmrEncoder, EcgEncoder, Projection
-from training.fit import History, fit
+from training.fit import History, descend, fit
 from training.losses import ContrastiveLoss, Pair, masked_mse
+from training.run import Run
 
 SHOWN_BY: dict[str, tuple[str, ...]] = {
     "ed": ("LVEDV", "LVM", "LVWT", "RVEDV"),
@@ -50,7 +50,7 @@ class CmrTeacher(nn.Module):
         return features
 
 
-def train_teacher(phase: str, data: Dataset, recipe: Recipe, progress: Progress) -> tuple[CmrTeacher, History]:
+def train_teacher(phase: str, data: Dataset, recipe: Recipe, run: Run) -> tuple[CmrTeacher, History]:
     """Stage 1: a CMR encoder of one phase, supervised on standardised log phenotypes."""
     generator = torch.Generator().manual_seed(recipe.seed)
     columns = [PREDICTED.index(symbol) for symbol in SHOWN_BY[phase]]
@@ -59,12 +59,12 @@ def train_teacher(phase: str, data: Dataset, recipe: Recipe, progress: Progress)
     history = fit(
         f"CMR encoder, {phase.upper()}",
         teacher,
-        loss=lambda rows: masked_mse(teacher(_nudged(volumes[rows], generator)), targets[rows]),
+        step=descend(lambda rows: masked_mse(teacher(_nudged(volumes[rows], generator)), targets[rows]), run),
         validate=lambda: masked_mse(_batched(teacher, volumes[held_out]), targets[held_out]).item(),
-        train=data.parts["train"],
+        rows=data.parts["train"],
         schedule=recipe.cmr_schedule,
         generator=generator,
-        progress=progress,
+        run=run,
     )
     return teacher, history
 
@@ -120,7 +120,7 @@ class DualPhase(nn.Module):
 
 
 def pretrain(
-    encoder: EcgEncoder, data: Dataset, anchors: Mapping[str, Tensor], recipe: Recipe, progress: Progress
+    encoder: EcgEncoder, data: Dataset, anchors: Mapping[str, Tensor], recipe: Recipe, run: Run
 ) -> tuple[DualPhase, History]:
     """Stage 2: ECG against every anchor, by the contrastive loss.
 
@@ -143,12 +143,12 @@ def pretrain(
     history = fit(
         "contrastive, ED and ES",
         net,
-        loss=loss,
+        step=descend(loss, run),
         validate=validate,
-        train=data.parts["train"],
+        rows=data.parts["train"],
         schedule=recipe.pretraining,
         generator=generator,
-        progress=progress,
+        run=run,
     )
     return net, history
 

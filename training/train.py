@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import JsonValue
-from rich.progress import Progress
 from torch import Tensor
 
 from models.phenotypes import PREDICTED
@@ -34,51 +33,88 @@ from training.finetune import Predictor, finetune
 from training.fit import History
 from training.golden import choose
 from training.pretrain import SHOWN_BY, DualPhase, anchor_features, pairs, pretrain, projected, train_teacher
+from training.run import Run
+from training.stages import Stage
 
 SMALLEST_GROUP = 30
 """Participants below which a group's figures would be noise."""
 
 
-def train(cohort: Cohort, folder: Path, recipe: Recipe, progress: Progress) -> Checkpoint:
+STAGES = "stages"
+
+
+def train(cohort: Cohort, folder: Path, recipe: Recipe, run: Run) -> Checkpoint:
     """The whole chain: golden examples, CMR encoders, contrastive pretraining, heads, evaluation.
 
-    Two runs on one machine with one number of threads give the same weights, bit by bit.
+    Two runs on one machine with one number of threads give the same weights, bit by bit, interrupted or not.
 
     Parameters
     ----------
-    folder : where the split file and the checkpoint are written
+    folder : where the split file, the state of each stage and the checkpoint are written
     """
     torch.use_deterministic_algorithms(True)
-    torch.manual_seed(recipe.seed)
     folder.mkdir(parents=True, exist_ok=True)
     parts = split(cohort.ids.tolist(), recipe.split)
     split_digest = write_split(folder / "split.json", parts)
     examples = choose(cohort, rows(cohort, parts["validation"]), recipe.preprocessing, recipe.min_duration)
+    data = prepare(cohort, recipe, run.progress)
 
-    data = prepare(cohort, recipe, progress)
-    teachers = {phase: train_teacher(phase, data, recipe, progress) for phase in SHOWN_BY}
-    anchors = anchor_features({phase: teacher for phase, (teacher, _) in teachers.items()}, data)
-    encoder = EcgEncoder(recipe.ecg)
-    aligned, pretraining = pretrain(encoder, data, anchors, recipe, progress)
-    retrieved = _projections(aligned, data, anchors)  # before the encoder moves on
-    network, finetuning = finetune(encoder, data, recipe, progress)
+    start = Stage.of("data", cohort.digest, split_digest, recipe.preprocessing, recipe.seed)
+    pretrained = pretrain_all(data, recipe, start, run, folder / STAGES)
+    heads = Stage.of("heads", pretrained.stage, recipe.heads, recipe.augmentation, recipe.finetuning)
+    network, finetuning = finetune(pretrained.encoder, data, recipe, heads.run(run, folder / STAGES))
 
-    histories = {f"CMR encoder {phase}": history for phase, (_, history) in teachers.items()}
-    histories |= {"contrastive": pretraining, "heads": finetuning}
     centre, white = whitening(_embeddings(network, data, "train"))
     checkpoint = Checkpoint(
         recipe=recipe,
-        provenance=_provenance(cohort, parts, split_digest, recipe, histories),
+        provenance=_provenance(cohort, parts, split_digest, recipe, pretrained.histories | {"heads": finetuning}),
         network=network.state_dict(),
         log_mean=data.log_mean,
         log_sd=data.log_sd,
         centre=torch.from_numpy(centre.astype(np.float32)),
         whitening=torch.from_numpy(white.astype(np.float32)),
         examples=examples,
-        evaluation=_evaluate(cohort, data, network, (centre, white), retrieved, recipe),
+        evaluation=_evaluate(cohort, data, network, (centre, white), pretrained.projections, recipe),
     )
     checkpoint.save(folder / "checkpoint.pt")
     return checkpoint
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pretrained:
+    """The ECG encoder as it enters the last stage.
+
+    Attributes
+    ----------
+    projections : unit vectors of the test part, by modality; empty where nothing was aligned
+    """
+
+    encoder: EcgEncoder
+    stage: Stage
+    histories: dict[str, History]
+    projections: dict[str, NDArray[np.float32]]
+
+
+def pretrain_all(data: Dataset, recipe: Recipe, start: Stage, run: Run, folder: Path) -> Pretrained:
+    """The stages before the heads, each only if its schedule has epochs."""
+    encoded = Stage.of("encoder", start, recipe.ecg)
+    encoded.run(run, folder)
+    encoder = EcgEncoder(recipe.ecg)
+    untouched = Pretrained(encoder=encoder, stage=encoded, histories={}, projections={})
+    return untouched if recipe.pretraining.epochs == 0 else _aligned(untouched, data, recipe, start, run, folder)
+
+
+def _aligned(before: Pretrained, data: Dataset, recipe: Recipe, start: Stage, run: Run, folder: Path) -> Pretrained:
+    histories, taught, teachers = dict(before.histories), [], {}
+    for phase in SHOWN_BY:
+        stage = Stage.of(f"teacher-{phase}", start, recipe.cmr, recipe.cmr_schedule)
+        teachers[phase], histories[f"CMR encoder {phase}"] = train_teacher(phase, data, recipe, stage.run(run, folder))
+        taught.append(stage)
+    features = anchor_features(teachers, data)
+    stage = Stage.of("contrastive", before.stage, *taught, recipe.contrast, recipe.augmentation, recipe.pretraining)
+    aligned, histories["contrastive"] = pretrain(before.encoder, data, features, recipe, stage.run(run, folder))
+    projections = _projections(aligned, data, features)  # before the encoder moves on
+    return Pretrained(encoder=before.encoder, stage=stage, histories=histories, projections=projections)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from rich.progress import Progress
 
 from tests.training import hearts
 from training.export import export
+from training.run import Run
 from training.simulate.heart import Heart, heart_of
 from training.train import train
 
@@ -34,9 +35,14 @@ def toy_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def toy_checkpoint(toy_cohort, toy_run, silent):
+def run(silent):
+    return Run(progress=silent)
+
+
+@pytest.fixture(scope="session")
+def toy_checkpoint(toy_cohort, toy_run, run):
     torch.set_num_threads(1)  # this fixture may be made before the one above runs
-    return train(toy_cohort, toy_run, hearts.TINY, silent)
+    return train(toy_cohort, toy_run, hearts.TINY, run)
 
 
 @pytest.fixture(scope="session")

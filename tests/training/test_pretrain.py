@@ -56,7 +56,7 @@ def test_a_pair_of_weight_zero_is_left_out():
     ]
 
 
-def test_four_pairs_are_learnt_by_heart(data, silent):
+def test_four_pairs_are_learnt_by_heart(data, run):
     torch.manual_seed(0)
     few = replace(data, parts=dict.fromkeys(data.parts, data.parts["train"][:4]))
     anchors = {"ed": torch.randn(len(data.ecg), 6), "es": torch.randn(len(data.ecg), 6)}
@@ -65,7 +65,7 @@ def test_four_pairs_are_learnt_by_heart(data, silent):
         ecg=replace(hearts.TINY.ecg, dropout=0.0),
         pretraining=Schedule(epochs=80, batch=4, learning_rate=5e-3, weight_decay=0.0),
     )
-    net, history = pretrain(EcgEncoder(recipe.ecg), few, anchors, recipe, silent)
+    net, history = pretrain(EcgEncoder(recipe.ecg), few, anchors, recipe, run)
     assert history.train[0] > 0.7  # ln 4 = 1.39 at chance
     assert history.train[-1] < 0.05
     with torch.no_grad():
@@ -81,25 +81,25 @@ def test_the_anchor_features_are_frozen(data):
     assert next(net.encoder.parameters()).grad.abs().sum() > 0
 
 
-def test_a_known_phenotype_is_recovered_on_hearts_never_seen(data, silent):
+def test_a_known_phenotype_is_recovered_on_hearts_never_seen(data, run):
     torch.manual_seed(0)
     recipe = replace(hearts.TINY, finetuning=Schedule(epochs=60, batch=36, learning_rate=1e-2, weight_decay=0.0))
-    network, _ = finetune(EcgEncoder(recipe.ecg), data, recipe, silent)
+    network, _ = finetune(EcgEncoder(recipe.ecg), data, recipe, run)
     unseen = torch.cat([data.parts["calibration"], data.parts["test"]])
     _, mean, _ = network.predict(data.ecg[unseen])
     edv = PREDICTED.index("LVEDV")
     assert np.corrcoef(mean[:, edv], data.targets[unseen, edv])[0, 1] > 0.9
 
 
-def test_two_identical_runs_give_the_same_weights_to_the_bit(toy_cohort, toy_checkpoint, tmp_path, silent):
-    again = train(toy_cohort, tmp_path, hearts.TINY, silent)
+def test_two_identical_runs_give_the_same_weights_to_the_bit(toy_cohort, toy_checkpoint, tmp_path, run):
+    again = train(toy_cohort, tmp_path, hearts.TINY, run)
     assert again.network.keys() == toy_checkpoint.network.keys()
     for name, weights in again.network.items():
         assert torch.equal(weights, toy_checkpoint.network[name]), name
     assert again.evaluation == toy_checkpoint.evaluation
 
 
-def test_another_seed_gives_other_weights(toy_cohort, toy_checkpoint, tmp_path, silent):
-    other = train(toy_cohort, tmp_path, replace(hearts.TINY, seed=2), silent)
+def test_another_seed_gives_other_weights(toy_cohort, toy_checkpoint, tmp_path, run):
+    other = train(toy_cohort, tmp_path, replace(hearts.TINY, seed=2), run)
     weights = "encoder.body.0.0.weight"
     assert not torch.equal(other.network[weights], toy_checkpoint.network[weights])
