@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,14 @@ from sklearn.metrics import roc_auc_score
 from models.bundle import Discrimination, Performance, Retrieval
 from models.intervals import Propagation, values
 from models.phenotypes import PHENOTYPES, PREDICTED
+from training.bootstrap import Resampling, span
 
 Floats = NDArray[np.float64]
 
-LOW_EF = (40.0, 50.0)
-"""LVEF in %: reduced, and mildly reduced or reduced (Bozkurt et al., Eur J Heart Fail 2021;23:352)."""
+LOW_EF = (40.0, 45.0, 50.0)
+"""LVEF in %: reduced, EchoNext's, and mildly reduced or reduced (Bozkurt et al., Eur J Heart Fail 2021;23:352)."""
+
+NO_CEILINGS: Mapping[tuple[str, str], float] = MappingProxyType({})
 
 RANKS = (1, 5, 10)
 
@@ -82,17 +86,40 @@ def performance(group: str, symbol: str, truth: Floats, predicted: Floats, train
 
 
 def performances(
-    test: Predictions, groups: Mapping[str, NDArray[np.bool_]], train_truth: Floats, smallest: int
+    test: Predictions,
+    groups: Mapping[str, NDArray[np.bool_]],
+    train_truth: Floats,
+    smallest: int,
+    resampling: Resampling | None = None,
+    ceilings: Mapping[tuple[str, str], float] = NO_CEILINGS,
 ) -> list[Performance]:
-    """Every phenotype in every group of at least `smallest` participants."""
-    points = test.points()
+    """Every phenotype in every group of at least `smallest` participants with that measurement.
+
+    Parameters
+    ----------
+    resampling : of the participants, for the interval of R²; None for none
+    ceilings : (group, symbol) -> the best R² that any model could reach
+    """
+    points, found = test.points(), []
     train_means = dict(zip(PHENOTYPES, np.nanmean(train_truth, axis=0), strict=True))
-    return [
-        performance(group, symbol, test.measured(symbol)[rows], points[symbol][rows], float(train_means[symbol]))
-        for group, rows in groups.items()
-        if rows.sum() >= smallest
-        for symbol in PHENOTYPES
-    ]
+    for group, rows in groups.items():
+        for symbol in PHENOTYPES:
+            truth, predicted = test.measured(symbol), points[symbol]
+            known = rows & np.isfinite(truth) & np.isfinite(predicted)
+            if known.sum() < smallest:
+                continue
+            one = performance(group, symbol, truth[known], predicted[known], float(train_means[symbol]))
+            interval = (
+                None if resampling is None else _r2_interval(resampling.among(known), truth[known], predicted[known])
+            )
+            update = {"r2_interval": interval, "ceiling": ceilings.get((group, symbol))}
+            found.append(one.model_copy(update=update))
+    return found
+
+
+def _r2_interval(resampling: Resampling, truth: Floats, predicted: Floats) -> tuple[float, float] | None:
+    low, high = span(resampling.agreement(truth, predicted)["r2"])
+    return (low, high) if math.isfinite(low) else None
 
 
 def discriminations(test: Predictions, groups: Mapping[str, NDArray[np.bool_]]) -> list[Discrimination]:
@@ -100,10 +127,11 @@ def discriminations(test: Predictions, groups: Mapping[str, NDArray[np.bool_]]) 
     truth, estimated = test.measured("LVEF"), test.points()["LVEF"]
     found = []
     for group, rows in groups.items():
+        known = rows & np.isfinite(truth) & np.isfinite(estimated)
         for limit in LOW_EF:
-            low = truth[rows] <= limit
+            low = truth[known] <= limit
             if 0 < low.sum() < len(low):
-                auroc = float(roc_auc_score(low, -estimated[rows]))
+                auroc = float(roc_auc_score(low, -estimated[known]))
                 condition = f"LVEF <= {limit:g} %"
                 found.append(
                     Discrimination(group=group, condition=condition, n=len(low), positives=int(low.sum()), auroc=auroc)
