@@ -197,6 +197,9 @@ def _print_report(report: dict[str, object]) -> None:
             f"{e.symbol:6} {e.value:8.1f} {e.unit:6} {e.interval.level:.0%} {e.interval.low:.1f} to "
             f"{e.interval.high:.1f}  {mark}"
         )
+    for condition in parsed.conditions:
+        told = f"withheld: {condition.withheld}" if condition.probability is None else f"{condition.probability:.1%}"
+        typer.echo(f"{condition.code:14} {told}")
     for abstention in parsed.abstained:
         typer.echo(f"{abstention.symbol:6} withheld: {abstention.reason}")
     for finding in parsed.quality.findings:

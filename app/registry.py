@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from app.auth import require
 from app.problems import NotFound
 from app.store import history
-from models.bundle import CARD, Input, Intervals, OutOfDistribution, Output, Performance
+from models.bundle import CARD, ConditionModel, Input, Intervals, OutOfDistribution, Output, Performance, Variant
 from models.report import ModelIdentity
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class ServedModel(BaseModel):
     embedding_size: int
     ood: OutOfDistribution
     performance: list[Performance]
+    conditions: list[ConditionModel]
+    variants: list[Variant]
 
 
 class ModelChange(BaseModel):

@@ -148,6 +148,8 @@ class Studies:
                 model=outcome.model,
                 estimates=outcome.estimates,
                 abstained=outcome.abstained,
+                conditions=outcome.conditions,
+                covariates_used=outcome.covariates_used,
                 quality=quality,
                 ood=outcome.ood,
                 heart_rate=outcome.heart_rate,

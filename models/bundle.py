@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from models.conditions import CONDITIONS
+from models.covariates import Covariate
 from models.ecg.preprocess import Preprocessing
 from models.ecg.recording import LEADS, Recording
 from models.report import ModelIdentity
@@ -37,13 +39,25 @@ class PreprocessingNumbers(_Part):
     order: int
 
 
+class CovariateInput(_Part):
+    """Something that the model reads beside the ECG, as `models.covariates` writes it; NaN where it is unknown.
+
+    `mean` and `sd` are those of the training data (they are folded into the graph and stand here for the reader).
+    """
+
+    name: Covariate
+    mean: float
+    sd: float
+
+
 class Input(_Part):
-    """What the model reads: (batch, 12, samples) float32."""
+    """What the model reads: (batch, 12, samples) float32, and (batch, covariates) float32 where it reads any."""
 
     leads: tuple[str, ...]
     unit: Literal["mV"]
     min_duration: float = Field(description="seconds of signal below which the model was never trained")
     preprocessing: PreprocessingNumbers
+    covariates: list[CovariateInput] = []
 
 
 class Output(_Part):
@@ -58,6 +72,15 @@ class Output(_Part):
     log_mean: float
     log_sd: float
     trained_range: tuple[float, float]
+
+
+class SubgroupCoverage(_Part):
+    """What share of one group of the test split the intervals of one phenotype covered."""
+
+    group: str
+    symbol: str
+    n: int
+    coverage: float
 
 
 class Intervals(_Part):
@@ -75,6 +98,7 @@ class Intervals(_Part):
     correlation: list[list[float]]
     stretch: dict[str, float]
     coverage: dict[str, float]
+    subgroups: list[SubgroupCoverage] = []
 
 
 class OutOfDistribution(_Part):
@@ -92,7 +116,11 @@ class Embedding(_Part):
 
 
 class Performance(_Part):
-    """One phenotype in one group of the test split, beside what predicting the mean would score."""
+    """One phenotype in one group of the test split, beside what predicting the mean would score.
+
+    `r2_interval` is a bootstrap over participants, 95 %; `ceiling` the R² that the noise of ECG and CMR leaves to the
+    best model there could be.
+    """
 
     group: str
     symbol: str
@@ -117,6 +145,50 @@ class Discrimination(_Part):
     n: int
     positives: int
     auroc: float
+
+
+class ConditionModel(_Part):
+    """How one condition of `models.conditions` becomes a probability, and what that is worth on the test split.
+
+    The probability is the logistic function of `slope` · score + `intercept`, fitted on the calibration split (Platt,
+    1999). `calibration_slope` and `calibration_intercept` refit the same two numbers to the logit of the probability on
+    the test split: 1 and 0 are perfect.
+    """
+
+    code: str
+    slope: float = Field(gt=0)
+    intercept: float
+    n: int
+    positives: int
+    prevalence: float
+    auroc: float
+    brier: float
+    calibration_slope: float
+    calibration_intercept: float
+
+
+class VariantError(_Part):
+    """By how much a variant's values differ from those of the full graph, as a share of them."""
+
+    symbol: str
+    mean: float
+    max: float
+
+
+class Variant(_Part):
+    """The same network in fewer bits, and what that costs, measured on `n` ECGs of the calibration split.
+
+    `ood_agreement` is the share of these ECGs that get the same out-of-distribution flag; `tolerance` by how much each
+    output of the golden examples may differ, absolutely and relatively, from what the full network answered.
+    """
+
+    precision: Literal["fp16", "int8"]
+    file: str
+    method: str
+    n: int
+    errors: list[VariantError]
+    ood_agreement: float
+    tolerance: dict[str, float]
 
 
 class Retrieval(_Part):
@@ -151,6 +223,9 @@ class Manifest(_Part):
     performance: list[Performance]
     discrimination: list[Discrimination] = []
     retrieval: list[Retrieval] = []
+    conditions: list[ConditionModel] = []
+    opset: int | None = Field(default=None, description="of ONNX, in which the graph is written")
+    variants: list[Variant] = []
     files: dict[str, str] = Field(description="file name -> SHA-256, of every file but the manifest")
 
 
@@ -163,6 +238,7 @@ class Golden:
     recordings : list of Recording
     tensors : (n, 12, samples) float32, what preprocessing made of them then
     embedding, mean, sd, ood : what the trained network answered, (n, d), (n, k), (n, k), (n,)
+    covariates : (n, c) float32 that it was told beside the ECG, NaN where nothing; None where it reads none
     """
 
     recordings: list[Recording]
@@ -171,12 +247,15 @@ class Golden:
     mean: NDArray[np.float32]
     sd: NDArray[np.float32]
     ood: NDArray[np.float32]
+    covariates: NDArray[np.float32] | None = None
 
     def save(self, path: Path) -> None:
         """Write the examples as compressed arrays; recordings as microvolts in float32, rates beside them."""
         arrays: dict[str, NDArray[np.float32]] = {
             f"recording_{i}": np.asarray(r.signal * 1000.0, np.float32) for i, r in enumerate(self.recordings)
         }
+        if self.covariates is not None:
+            arrays["covariates"] = self.covariates
         np.savez_compressed(
             path,
             **arrays,  # type: ignore[arg-type]  # numpy's stub takes these keywords for allow_pickle
@@ -197,7 +276,11 @@ class Golden:
                 Recording(signal=stored[f"recording_{i}"].astype(np.float64) / 1000.0, sampling_rate=float(rate))
                 for i, rate in enumerate(rates)
             ]
-            return cls(recordings=recordings, **{k: stored[k] for k in ("tensors", "embedding", "mean", "sd", "ood")})
+            return cls(
+                recordings=recordings,
+                covariates=stored.get("covariates"),
+                **{k: stored[k] for k in ("tensors", "embedding", "mean", "sd", "ood")},
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,6 +361,12 @@ def _verify_consistency(path: Path, manifest: Manifest) -> None:
     if manifest.input.leads != LEADS:
         raise BundleError(f"{path / MANIFEST}: leads must be {LEADS}, in this order")
     k = len(manifest.outputs)
+    unlisted = {variant.file for variant in manifest.variants} - set(manifest.files)
+    if unlisted:
+        raise BundleError(f"{path / MANIFEST} states no digest for {', '.join(sorted(unlisted))}")
+    unknown = {condition.code for condition in manifest.conditions} - set(CONDITIONS)
+    if unknown:
+        raise BundleError(f"{path / MANIFEST}: this version defines no condition {', '.join(sorted(unknown))}")
     if len(manifest.interval.correlation) != k or any(len(row) != k for row in manifest.interval.correlation):
         raise BundleError(f"{path / MANIFEST}: the correlation matrix must be {k} x {k}, as there are {k} outputs")
 

@@ -9,10 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import Bundle, Manifest
+from models.conditions import CONDITIONS, logistic
+from models.covariates import covariates_of
 from models.ecg.recording import Recording
 from models.intervals import Propagation
 from models.phenotypes import DERIVED, PHENOTYPES, ReferenceRange, derive, reference_range
-from models.report import Abstention, Estimate, Inference, Interval, Ood, Reference, Rejection
+from models.report import (
+    Abstention,
+    ConditionEstimate,
+    Estimate,
+    Inference,
+    Interval,
+    Ood,
+    Reference,
+    Rejection,
+)
+
+Floats = NDArray[np.float64]
 
 VENTRICLES = (("LVEDV", "LVESV"), ("RVEDV", "RVESV"))
 
@@ -75,6 +88,7 @@ class Reader:
         points = self.propagation.points(mean, heart_rate)
         withheld = reasons_to_withhold(manifest, recording, points)
         bounds = self.propagation.intervals(mean, sd, heart_rate)
+        ood = Ood(score=answer.ood, flag=answer.ood >= manifest.ood.threshold)
         return Inference(
             model=self.bundle.identity,
             estimates=[
@@ -83,10 +97,12 @@ class Reader:
                 if symbol in points and symbol not in withheld
             ],
             abstained=[Abstention(symbol=symbol, reason=reason) for symbol, reason in withheld.items()],
-            ood=Ood(score=answer.ood, flag=answer.ood >= manifest.ood.threshold),
+            ood=ood,
             heart_rate=heart_rate,
             embedding=answer.embedding.tolist(),
             notices=manifest.notices,
+            conditions=conditions_of(manifest, recording, mean, sd, silenced(recording, points, withheld, ood)),
+            covariates_used=covariates_used(manifest, recording),
         )
 
     def _estimate(self, symbol: str, value: float, bounds: tuple[float, float], recording: Recording) -> Estimate:
@@ -103,6 +119,62 @@ class Reader:
             reference=Reference(low=found.low, high=found.high, source=found.source) if found else None,
             reference_note=missing,
         )
+
+
+def covariates_used(manifest: Manifest, recording: Recording) -> list[str]:
+    """What is known of this person, of that which the model reads beside the ECG."""
+    names = [covariate.name for covariate in manifest.input.covariates]
+    return [name for name, value in zip(names, covariates_of(recording, names), strict=True) if np.isfinite(value)]
+
+
+def silenced(recording: Recording, points: Mapping[str, float], withheld: Collection[str], ood: Ood) -> dict[str, str]:
+    """The conditions that get no probability, each with its reason: a probability is no better than its estimate."""
+    reasons = {}
+    for code, condition in CONDITIONS.items():
+        if condition.symbol in withheld or condition.symbol not in points:
+            reasons[code] = f"{condition.symbol} is withheld"
+        elif ood.flag:
+            reasons[code] = "the ECG is unlike those on which probabilities were calibrated"
+        elif condition.limit(recording.sex) is None:
+            reasons[code] = "the limit differs between women and men, and the sex is not stated"
+    return reasons
+
+
+def conditions_of(
+    manifest: Manifest, recording: Recording, mean: Floats, sd: Floats, reasons: Mapping[str, str]
+) -> list[ConditionEstimate]:
+    """Every condition that the bundle has calibrated, in the order of the catalogue.
+
+    Parameters
+    ----------
+    mean, sd : (phenotypes,) of the natural logarithms
+    reasons : code -> why there is no probability
+    """
+    symbols = [output.symbol for output in manifest.outputs]
+    correlation = np.array(manifest.interval.correlation)
+    found: dict[str, float | None] = {model.code: None for model in manifest.conditions}
+    for model in manifest.conditions:
+        score = CONDITIONS[model.code].score(symbols, mean, sd, correlation, recording.sex)
+        if score is not None and model.code not in reasons:
+            found[model.code] = logistic(model.slope * score + model.intercept)
+    return [
+        ConditionEstimate(
+            code=code,
+            name=condition.name,
+            definition=condition.definition,
+            probability=nested(found, code),
+            withheld=reasons.get(code),
+        )
+        for code, condition in CONDITIONS.items()
+        if code in found
+    ]
+
+
+def nested(probabilities: Mapping[str, float | None], code: str) -> float | None:
+    """The probability of a condition, never above that of a wider one: each was calibrated alone."""
+    own, wider = probabilities[code], CONDITIONS[code].within
+    around = probabilities.get(wider) if wider is not None else None
+    return own if own is None or around is None else min(own, around)
 
 
 def reasons_to_withhold(manifest: Manifest, recording: Recording, points: Mapping[str, float]) -> dict[str, str]:

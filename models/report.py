@@ -55,6 +55,16 @@ class Abstention(_Message):
     reason: str
 
 
+class ConditionEstimate(_Message):
+    """A yes-or-no statement with its probability, or why none is given; it agrees with the estimates of the report."""
+
+    code: str
+    name: str
+    definition: str
+    probability: float | None = Field(ge=0, le=1)
+    withheld: str | None = Field(default=None, description="why there is no probability, when there is none")
+
+
 class Finding(_Message):
     """One observation on the quality of the signal."""
 
@@ -98,6 +108,8 @@ class Inference(_Message):
     heart_rate: float | None = Field(description="beats per minute, measured on the ECG")
     embedding: list[float]
     notices: list[str]
+    conditions: list[ConditionEstimate] = []
+    covariates_used: list[str] = Field(default=[], description="what the model read beside the ECG")
 
 
 class Rejection(_Message):
@@ -137,6 +149,8 @@ class Report(_Message):
     model: ModelIdentity | None = None
     estimates: list[Estimate] = []
     abstained: list[Abstention] = []
+    conditions: list[ConditionEstimate] = []
+    covariates_used: list[str] = Field(default=[], description="what the model read beside the ECG")
     quality: QualityReport
     ood: Ood | None = None
     heart_rate: float | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.bundle import MODEL, Bundle, BundleError, Golden
+from models.bundle import MODEL, Bundle, BundleError, Golden, Variant
+from models.covariates import covariates_of
 from models.ecg.beats import heart_rate
 from models.ecg.recording import LEADS, Recording
 from models.reading import Answer, Reader
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 Provider = Literal["cpu", "cuda"]
+Precision = Literal["fp32", "fp16", "int8"]
 
 OUTPUTS = ("embedding", "mean", "sd", "ood")
 
@@ -37,6 +39,10 @@ LARGEST_RUN = 32
 
 class ProviderError(BundleError):
     """The machine cannot run a bundle as asked; the message says how to mend it."""
+
+
+class UnknownVariant(BundleError):
+    """A precision that the bundle was not exported in; the message names those that it has."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,9 +75,10 @@ class Model:
     provider: Provider
     session: InferenceSession
     reader: Reader
+    precision: Precision = "fp32"
 
     @classmethod
-    def load(cls, bundle: Bundle, *, provider: Provider, threads: int) -> Model:
+    def load(cls, bundle: Bundle, *, provider: Provider, threads: int, precision: Precision = "fp32") -> Model:
         """Start a session and replay the golden examples, which also warms it up.
 
         Load after a fork, never before one: sessions own threads.
@@ -79,26 +86,32 @@ class Model:
         Parameters
         ----------
         threads : of the session, for one ECG; ignored on a GPU.
+        precision : which of the bundle's graphs.
 
         Raises
         ------
         ProviderError
             If ONNX Runtime is not installed properly or the provider is not to be had.
+        UnknownVariant
+            If the bundle holds no graph of this precision.
         BundleError
             If the graph is not the one that the manifest describes, or answers otherwise than in training.
         """
-        session = _session(bundle, provider, threads)
-        model = cls(bundle=bundle, provider=provider, session=session, reader=Reader.of(bundle))
+        variant = None if precision == "fp32" else variant_of(bundle, precision)
+        session = _session(bundle, MODEL if variant is None else variant.file, provider, threads)
+        reader = Reader.of(bundle)
+        model = cls(bundle=bundle, provider=provider, session=session, reader=reader, precision=precision)
         _check_signature(bundle, session)
-        model._replay(bundle.golden)
+        model._replay(bundle.golden, tolerances(provider, variant))
         return model
 
-    def run(self, batch: NDArray[np.float32]) -> Outputs:
+    def run(self, batch: NDArray[np.float32], covariates: NDArray[np.float32] | None = None) -> Outputs:
         """The network's outputs for preprocessed ECGs.
 
         Parameters
         ----------
         batch : (n, 12, samples) float32 millivolts
+        covariates : (n, covariates) float32 as `covariates_of` writes them; None when nothing is known of anybody
 
         Raises
         ------
@@ -108,10 +121,19 @@ class Model:
         shape = (len(LEADS), self.bundle.preprocessing.samples)
         if batch.dtype != np.float32 or batch.shape[1:] != shape or not len(batch):
             raise ValueError(f"expected float32 (n, {shape[0]}, {shape[1]}), got {batch.dtype} {batch.shape}")
-        runs = [batch[start : start + LARGEST_RUN] for start in range(0, len(batch), LARGEST_RUN)]
-        answers = [self.session.run(list(OUTPUTS), {"ecg": part}) for part in runs]
+        inputs = {"ecg": batch} | self._covariates(len(batch), covariates)
+        runs = [slice(start, start + LARGEST_RUN) for start in range(0, len(batch), LARGEST_RUN)]
+        answers = [self.session.run(list(OUTPUTS), {k: v[rows] for k, v in inputs.items()}) for rows in runs]
         embedding, mean, sd, ood = (np.concatenate(columns) for columns in zip(*answers, strict=True))
         return Outputs(embedding=embedding, mean=mean, sd=sd, ood=ood)
+
+    def _covariates(self, n: int, given: NDArray[np.float32] | None) -> dict[str, NDArray[np.float32]]:
+        size = len(self.bundle.manifest.input.covariates)
+        if given is not None and (given.dtype != np.float32 or given.shape != (n, size)):
+            raise ValueError(f"expected float32 covariates ({n}, {size}), got {given.dtype} {given.shape}")
+        if not size:
+            return {}
+        return {"covariates": np.full((n, size), np.nan, np.float32) if given is None else given}
 
     def read(self, recordings: Sequence[Recording]) -> list[Inference | Rejection]:
         """The answer for each recording, in order; one that cannot be read never stops the others."""
@@ -119,16 +141,40 @@ class Model:
         readable = [i for i, refusal in enumerate(answers) if refusal is None]
         if readable:
             tensors = np.stack([self.bundle.preprocessing(recordings[i]) for i in readable])
-            for i, answer in zip(readable, self.run(tensors), strict=True):
+            names = [covariate.name for covariate in self.bundle.manifest.input.covariates]
+            known = np.stack([covariates_of(recordings[i], names) for i in readable])
+            for i, answer in zip(readable, self.run(tensors, known), strict=True):
                 answers[i] = self.reader.read(recordings[i], answer, heart_rate(recordings[i]))
         return [answer for answer in answers if answer is not None]
 
-    def _replay(self, golden: Golden) -> None:
+    def _replay(self, golden: Golden, tolerance: Mapping[str, float]) -> None:
         tensors = np.stack([self.bundle.preprocessing(recording) for recording in golden.recordings])
         _compare(self.bundle, "preprocessing", tensors, golden.tensors, TENSOR_TOLERANCE, 0.0)
-        outputs, tolerance = self.run(golden.tensors), OUTPUT_TOLERANCE[self.provider]
+        outputs = self.run(golden.tensors, golden.covariates)
         for name in OUTPUTS:
-            _compare(self.bundle, name, getattr(outputs, name), getattr(golden, name), tolerance, tolerance)
+            allowed = tolerance[name]
+            _compare(self.bundle, name, getattr(outputs, name), getattr(golden, name), allowed, allowed)
+
+
+def variant_of(bundle: Bundle, precision: Precision) -> Variant:
+    """The variant of a bundle that has this precision.
+
+    Raises
+    ------
+    UnknownVariant
+        If there is none.
+    """
+    found = {variant.precision: variant for variant in bundle.manifest.variants}
+    if precision not in found:
+        has = ", ".join(("fp32", *found))
+        raise UnknownVariant(f"{bundle.path} holds no {precision} graph: set ECG2CMR_PRECISION to one of {has}")
+    return found[precision]
+
+
+def tolerances(provider: Provider, variant: Variant | None) -> dict[str, float]:
+    """By how much each output of the golden examples may differ on this provider."""
+    machine = OUTPUT_TOLERANCE[provider]
+    return {name: machine if variant is None else max(machine, variant.tolerance[name]) for name in OUTPUTS}
 
 
 def _compare(
@@ -144,7 +190,7 @@ def _compare(
         )
 
 
-def _session(bundle: Bundle, provider: Provider, threads: int) -> InferenceSession:
+def _session(bundle: Bundle, file: str, provider: Provider, threads: int) -> InferenceSession:
     onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -158,7 +204,7 @@ def _session(bundle: Bundle, provider: Provider, threads: int) -> InferenceSessi
     errors = onnxruntime.capi.onnxruntime_pybind11_state  # they have no common base
     try:
         # From bytes: a graph that keeps weights in other files has no folder to find them in, and is refused.
-        session = onnxruntime.InferenceSession(bundle.read(MODEL), options, providers=[_PROVIDERS[provider]])
+        session = onnxruntime.InferenceSession(bundle.read(file), options, providers=[_PROVIDERS[provider]])
     except (
         errors.Fail,
         errors.InvalidArgument,
@@ -167,7 +213,7 @@ def _session(bundle: Bundle, provider: Provider, threads: int) -> InferenceSessi
         errors.NotImplemented,
         errors.RuntimeException,
     ) as error:
-        raise BundleError(f"{bundle.path / MODEL} cannot be run: {error}") from error
+        raise BundleError(f"{bundle.path / file} cannot be run: {error}") from error
     if session.get_providers()[0] != wanted:
         fallback = session.get_providers()[0]
         raise ProviderError(f"{wanted} was asked for, but ONNX Runtime fell back to {fallback}. {_CUDA}")
@@ -221,8 +267,10 @@ def _installed(distribution: str) -> bool:
 
 def _check_signature(bundle: Bundle, session: InferenceSession) -> None:
     manifest, k = bundle.manifest, len(bundle.manifest.outputs)
+    covariates = len(manifest.input.covariates)
     expected = {
         "ecg": [len(LEADS), bundle.preprocessing.samples],
+        **({"covariates": [covariates]} if covariates else {}),
         "embedding": [manifest.embedding.size],
         "mean": [k],
         "sd": [k],

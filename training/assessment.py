@@ -15,7 +15,8 @@ from models.bundle import Performance
 from models.intervals import Propagation, values
 from models.phenotypes import PHENOTYPES, PREDICTED
 from training.bootstrap import Resampling, Span, span
-from training.evaluate import LOW_EF, Predictions, coverage, discriminations
+from training.calibrate import coverage
+from training.evaluate import LOW_EF, Predictions, discriminations
 from training.subgroups import SMALLEST, Mask
 
 Floats = NDArray[np.float64]

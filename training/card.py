@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from models.bundle import Manifest, Performance
+from models.bundle import ConditionModel, Manifest, Performance, Variant
+from models.conditions import CONDITIONS
 
 _WARNING = (
     "> **Simulated hearts.** Every ECG and every cardiac MRI this model learnt from was computed; none was measured on "
@@ -22,6 +23,8 @@ def card(manifest: Manifest) -> str:
         f"## How it was trained\n\n{_training(manifest)}",
         f"## How well it does, on simulated participants it never saw\n\n{_performance(manifest)}",
         f"## How sure it is\n\n{_certainty(manifest)}",
+        f"## Conditions\n\n{_conditions(manifest.conditions)}",
+        f"## In fewer bits\n\n{_variants(manifest.variants)}",
         f"## Which heart is it? Retrieval\n\n{_retrieval(manifest)}",
         f"## Rebuild it\n\n{_rebuild(manifest)}",
     )
@@ -37,8 +40,16 @@ def _purpose(manifest: Manifest) -> str:
         "cardiac output are derived from these by definition. The ECG is brought to "
         f"{numbers.sampling_rate:g} Hz, filtered from {numbers.high_pass:g} to {numbers.low_pass:g} Hz "
         f"(Butterworth, order {numbers.order}, zero phase) and read for {numbers.duration:g} s, in millivolts. "
+        f"{_beside(manifest)} "
         f"Nothing is said of people younger than {manifest.min_age:g} years or of paced hearts."
     )
+
+
+def _beside(manifest: Manifest) -> str:
+    names = ", ".join(covariate.name for covariate in manifest.input.covariates)
+    if not names:
+        return "It reads the ECG and nothing else."
+    return f"Beside the ECG it reads {names}, as far as each is known; a report names those that it had."
 
 
 def _training(manifest: Manifest) -> str:
@@ -54,6 +65,10 @@ def _training(manifest: Manifest) -> str:
 
 
 def _performance(manifest: Manifest) -> str:
+    legend = (
+        "In brackets after R²: 95 % bootstrap interval over participants. Ceiling: the R² that the noise of ECG and "
+        "CMR leaves to the best model there could be, estimated; – where it was not measured."
+    )
     tables = [
         f"**{group}** (n = {rows[0].n})\n\n" + _table(rows)
         for group in dict.fromkeys(row.group for row in manifest.performance)
@@ -63,14 +78,15 @@ def _performance(manifest: Manifest) -> str:
         f"{row.condition}, {row.group}: AUROC {row.auroc:.3f} ({row.positives} of {row.n})"
         for row in manifest.discrimination
     ]
-    return "\n\n".join([*tables, _bullets(ranked)])
+    return "\n\n".join([legend, *tables, _bullets(ranked)])
 
 
 def _table(rows: Sequence[Performance]) -> str:
-    titles = ("phenotype", "R²", "r", "MAE", "MAE of the mean", "SD of target", "bias (limits of agreement)")
+    titles = ("phenotype", "R²", "ceiling", "r", "MAE", "MAE of the mean", "SD of target", "bias (limits of agreement)")
     head = f"| {' | '.join(titles)} |\n|" + "---|" * len(titles)
     lines = [
-        f"| {row.symbol}, {row.unit} | {row.r2:.2f} | {row.r:.2f} | {row.mae:.2f} | {row.mean_predictor_mae:.2f} "
+        f"| {row.symbol}, {row.unit} | {_with_interval(row)} | {_ceiling(row)} "
+        f"| {row.r:.2f} | {row.mae:.2f} | {row.mean_predictor_mae:.2f} "
         f"| {row.target_sd:.2f} | {row.bias:.2f} "
         f"({row.limits_of_agreement[0]:.1f} to {row.limits_of_agreement[1]:.1f}) |"
         for row in rows
@@ -78,13 +94,69 @@ def _table(rows: Sequence[Performance]) -> str:
     return "\n".join([head, *lines])
 
 
+def _with_interval(row: Performance) -> str:
+    return f"{row.r2:.2f}" + ("" if row.r2_interval is None else " ({:.2f} to {:.2f})".format(*row.r2_interval))
+
+
+def _ceiling(row: Performance) -> str:
+    return "–" if row.ceiling is None else f"{row.ceiling:.2f}"
+
+
 def _certainty(manifest: Manifest) -> str:
     interval = manifest.interval
     covered = ", ".join(f"{symbol} {share:.0%}" for symbol, share in interval.coverage.items())
     return (
         f"Intervals are meant to cover {interval.level:.0%} of participants ({interval.method}). On the test split, "
-        f"which neither fitted nor stretched them, they covered: {covered}.\n\nAn ECG is flagged as unlike the "
-        f"training data from a score of {manifest.ood.threshold:.3g} on ({manifest.ood.method})."
+        f"which neither fitted nor stretched them, they covered: {covered}.\n\n"
+        f"{_worst(manifest)}\n\nAn ECG is flagged as unlike the training data from a score of "
+        f"{manifest.ood.threshold:.3g} on ({manifest.ood.method})."
+    )
+
+
+def _worst(manifest: Manifest) -> str:
+    subgroups, level = manifest.interval.subgroups, manifest.interval.level
+    if not subgroups:
+        return "Their coverage in subgroups was not measured."
+    worst = min(subgroups, key=lambda row: row.coverage)
+    near = sum(abs(row.coverage - level) <= 0.02 for row in subgroups)
+    return (
+        f"Coverage holds on average over everybody, not in every subgroup. The worst is {worst.symbol} in the group "
+        f"“{worst.group}”: {worst.coverage:.0%} of {worst.n}. Within two points of {level:.0%} are {near} of "
+        f"{len(subgroups)} pairs of group and phenotype; all are in `manifest.json`."
+    )
+
+
+def _conditions(models: Sequence[ConditionModel]) -> str:
+    if not models:
+        return "None: the splits hold too few participants with and without any of them."
+    head = "| condition | n | positive | AUROC | Brier | calibration slope, intercept |\n|" + "---|" * 6
+    lines = [
+        f"| {model.code} | {model.n} | {model.positives} ({model.prevalence:.1%}) | {model.auroc:.3f} "
+        f"| {model.brier:.3f} | {model.calibration_slope:.2f}, {model.calibration_intercept:.2f} |"
+        for model in models
+    ]
+    meaning = _bullets(f"{model.code}: {CONDITIONS[model.code].definition}" for model in models)
+    return (
+        "Each probability follows from the estimates of the same report (joint log-normal errors) and was calibrated "
+        "on the calibration split (logistic regression on its score); the figures are those of the test split, at its "
+        "prevalence, which is that of no clinic. A slope of 1 and an intercept of 0 are perfect.\n\n"
+        f"{meaning}\n\n" + "\n".join([head, *lines])
+    )
+
+
+def _variants(variants: Sequence[Variant]) -> str:
+    if not variants:
+        return "The bundle holds the graph in float32 alone."
+    return "\n\n".join(_variant(variant) for variant in variants)
+
+
+def _variant(variant: Variant) -> str:
+    head = "| phenotype | mean difference | largest |\n|" + "---|" * 3
+    lines = [f"| {error.symbol} | {error.mean:.2%} | {error.max:.2%} |" for error in variant.errors]
+    return (
+        f"**{variant.precision}** (`{variant.file}`): {variant.method}. Against float32, on {variant.n} ECGs of the "
+        f"calibration split, of which {variant.ood_agreement:.1%} keep their familiarity flag:\n\n"
+        + "\n".join([head, *lines])
     )
 
 

@@ -11,10 +11,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
 from torch import Tensor
 
-from models.bundle import Discrimination, Intervals, OutOfDistribution, Performance, Retrieval
+from models.bundle import ConditionModel, Discrimination, Intervals, OutOfDistribution, Performance, Retrieval
 from models.ecg.recording import Recording
 from training.config import Recipe, recipe_from_json, stated
 from training.golden import Examples
+
+_SCALES = ("log_mean", "log_sd", "covariate_mean", "covariate_sd", "centre", "whitening")
+_EXAMPLES = ("tensors", "covariates", "trials", "trial_covariates")
 
 
 class Evaluation(BaseModel):
@@ -28,6 +31,7 @@ class Evaluation(BaseModel):
     performance: list[Performance]
     discrimination: list[Discrimination]
     retrieval: list[Retrieval]
+    conditions: list[ConditionModel] = []
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -40,6 +44,7 @@ class Checkpoint:
     provenance : code version, digests of cohort and split, counts, the course of each stage
     network : state of `training.finetune.Predictor`
     log_mean, log_sd : (phenotypes,) that turn standardised outputs into natural logarithms
+    covariate_mean, covariate_sd : (4,) that turn covariates into standardised ones
     centre, whitening : (d,), (d, d) of the out-of-distribution score
     examples : the golden examples, made when training started
     evaluation : what was measured afterwards
@@ -50,6 +55,8 @@ class Checkpoint:
     network: dict[str, Tensor]
     log_mean: Tensor
     log_sd: Tensor
+    covariate_mean: Tensor
+    covariate_sd: Tensor
     centre: Tensor
     whitening: Tensor
     examples: Examples
@@ -62,10 +69,10 @@ class Checkpoint:
             "recipe": json.dumps(stated(self.recipe)),
             "provenance": TypeAdapter(dict[str, JsonValue]).dump_json(self.provenance).decode(),
             "evaluation": self.evaluation.model_dump_json(),
-            "network": self.network,
-            "scales": {name: getattr(self, name) for name in ("log_mean", "log_sd", "centre", "whitening")},
+            "network": {name: value.cpu() for name, value in self.network.items()},
+            "scales": {name: getattr(self, name) for name in _SCALES},
             "recordings": [(torch.from_numpy(r.signal.copy()), r.sampling_rate) for r in self.examples.recordings],
-            "tensors": torch.from_numpy(self.examples.tensors),
+            "examples": {name: torch.from_numpy(getattr(self.examples, name)) for name in _EXAMPLES},
         }
         torch.save(stored, unfinished)
         os.replace(unfinished, path)
@@ -79,7 +86,7 @@ class Checkpoint:
             recipe=recipe_from_json(stored["recipe"]),
             provenance=TypeAdapter(dict[str, JsonValue]).validate_json(stored["provenance"]),
             network=stored["network"],
-            examples=Examples(recordings=recordings, tensors=stored["tensors"].numpy()),
+            examples=Examples(recordings=recordings, **{name: stored["examples"][name].numpy() for name in _EXAMPLES}),
             evaluation=Evaluation.model_validate_json(stored["evaluation"]),
             **stored["scales"],
         )

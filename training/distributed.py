@@ -1,26 +1,82 @@
-"""Distributed: one training on many processes, as torchrun starts them."""
+"""Distributed: what several processes that train one network together tell each other; alone, nothing is said.
+
+The network itself stays as it is: each process takes its own rows, gathers the embeddings of all so that every row is a
+negative of every other, and averages the gradients before the step. `torchrun` starts the processes.
+"""
 
 from __future__ import annotations
 
-import torch.distributed as dist
-from torch import nn
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.nn import functional
 
 
-def world() -> int:
-    """How many processes train together; 1 where nobody started more."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+@contextmanager
+def joined(device: torch.device) -> Iterator[None]:
+    """Join the processes that `torchrun` started beside this one, if it did, and leave them at the end.
+
+    Messages go over NCCL between GPUs and over gloo between processors.
+    """
+    if "WORLD_SIZE" not in os.environ:
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def local_rank() -> int:
+    """Which of the processes on this machine this is, and so which of its GPUs is its own."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def rank() -> int:
-    """Which of them this is."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    """Which of all processes this is; the first one writes files and talks."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def world() -> int:
+    """How many processes there are."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def gather(own: Tensor) -> Tensor:
+    """The rows of all processes in the order of their ranks; the gradient finds its way back to each.
+
+    Every process has to bring the same number of rows. If each takes the same loss of all rows, what comes back is
+    `world()` times its gradient, which `average_gradients` sets right.
+    """
+    if world() == 1:
+        return own
+    return torch.cat(functional.all_gather(own))  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
 def average_gradients(net: nn.Module) -> None:
-    """Give every process the mean of all gradients."""
+    """Replace each gradient by its mean over the processes, all in one message for each kind of number."""
     if world() == 1:
         return
-    for parameter in net.parameters():
-        if parameter.grad is not None:
-            dist.all_reduce(parameter.grad)
-            parameter.grad /= world()
+    gradients = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
+    for kind in {gradient.dtype: None for gradient in gradients}:
+        alike = [gradient for gradient in gradients if gradient.dtype == kind]
+        flat = torch.cat([gradient.flatten() for gradient in alike])
+        distributed.all_reduce(flat)
+        mean = torch.split(flat / world(), [gradient.numel() for gradient in alike])
+        for gradient, averaged in zip(alike, mean, strict=True):
+            gradient.copy_(averaged.view_as(gradient))
+
+
+@torch.no_grad()
+def broadcast(tensors: Iterable[Tensor]) -> None:
+    """Overwrite them by those of the first process: a network at the start, running moments before validation."""
+    if world() == 1:
+        return
+    for tensor in tensors:
+        distributed.broadcast(tensor, src=0)

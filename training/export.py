@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import shutil
-import warnings
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.bundle import (
     CARD,
     GOLDEN,
     MANIFEST,
     MODEL,
+    Bundle,
+    CovariateInput,
     Embedding,
     Golden,
     Input,
     Manifest,
     Output,
     PreprocessingNumbers,
+    Variant,
 )
 from models.ecg.recording import LEADS
 from models.phenotypes import PHENOTYPES, PREDICTED
+from models.runtime import Model, Precision
 from training.card import card
 from training.checkpoint import Checkpoint
-from training.config import Recipe, stated
-from training.encoders import EcgEncoder, PhenotypeHead
-from training.finetune import Predictor
+from training.config import COVARIATES, Recipe, stated
+from training.graph import graph_of, opset_of, verify_parity, write_onnx
+from training.variants import Trials, make_variant
 
 NOTICES = [
     "Trained on simulated hearts: the numbers show what the method does, not what this patient has.",
@@ -62,34 +64,6 @@ class BundleExists(Exception):
     """A released version never changes; choose another version, or remove the directory yourself."""
 
 
-class Graph(nn.Module):
-    """The network as it is served: physical scale and distance from the training data are part of the graph."""
-
-    def __init__(self, network: Predictor, log_mean: Tensor, log_sd: Tensor, centre: Tensor, whitening: Tensor) -> None:
-        super().__init__()
-        self.network = network
-        for name, value in (("log_mean", log_mean), ("log_sd", log_sd), ("centre", centre), ("whitening", whitening)):
-            self.register_buffer(name, value)
-
-    def forward(self, ecg: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(n, 12, samples) mV to embedding (n, d), mean and SD of the natural logarithms (n, k), OOD score (n,)."""
-        embedding = self.network.encoder(ecg)
-        mean, log_sd = self.network.head(embedding)
-        white = (embedding - self.centre) @ self.whitening
-        ood = torch.linalg.vector_norm(white, dim=-1) / white.shape[-1] ** 0.5
-        return embedding, mean * self.log_sd + self.log_mean, log_sd.exp() * self.log_sd, ood
-
-
-def graph_of(checkpoint: Checkpoint) -> Graph:
-    """The graph of a checkpoint, in evaluation mode."""
-    recipe = checkpoint.recipe
-    head = PhenotypeHead(recipe.ecg.embedding, recipe.heads.hidden, len(PREDICTED), recipe.heads.dropout)
-    network = Predictor(EcgEncoder(recipe.ecg), head)
-    network.load_state_dict(checkpoint.network)
-    scales = checkpoint.log_mean, checkpoint.log_sd, checkpoint.centre, checkpoint.whitening
-    return Graph(network, *scales).eval()
-
-
 def free_place(recipe: Recipe, artifacts: Path) -> Path:
     """Where the bundle will lie.
 
@@ -104,68 +78,62 @@ def free_place(recipe: Recipe, artifacts: Path) -> Path:
     return target
 
 
-def export(checkpoint: Checkpoint, artifacts: Path) -> Path:
-    """Write `<artifacts>/<name>/<version>/`.
+def export(checkpoint: Checkpoint, artifacts: Path, variants: Sequence[Precision] = ()) -> Path:
+    """Write `<artifacts>/<name>/<version>/`, once the worker's own loading has accepted it in every precision.
+
+    Parameters
+    ----------
+    variants : precisions beside fp32
 
     Raises
     ------
     BundleExists
         If this version is already there.
+    ParityError
+        If ONNX Runtime does not compute what torch does.
+    BundleError
+        If a worker would refuse the bundle.
     """
     target = free_place(checkpoint.recipe, artifacts)
     unfinished = target.with_name(f".{target.name}.part")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    graph = graph_of(checkpoint)
-    write_onnx(graph, checkpoint.recipe.preprocessing.samples, unfinished / MODEL)
-    golden_of(graph, checkpoint).save(unfinished / GOLDEN)
-    manifest = manifest_of(checkpoint)
+    made = _write_graphs(checkpoint, unfinished, variants)
+    manifest = manifest_of(checkpoint, opset_of(unfinished / MODEL), made)
     (unfinished / CARD).write_text(card(manifest))
-    files = {name: hashlib.sha256((unfinished / name).read_bytes()).hexdigest() for name in (MODEL, GOLDEN, CARD)}
+    names = (MODEL, GOLDEN, CARD, *(variant.file for variant in made))
+    files = {name: hashlib.sha256((unfinished / name).read_bytes()).hexdigest() for name in names}
     stamped = manifest.model_copy(update={"files": files})
     (unfinished / MANIFEST).write_text(stamped.model_dump_json(indent=1) + "\n")
+    for precision in ("fp32", *variants):
+        Model.load(Bundle.open(unfinished), provider="cpu", threads=1, precision=precision)
     os.replace(unfinished, target)
     return target
 
 
-def write_onnx(graph: Graph, samples: int, path: Path) -> None:
-    """The graph as ONNX, any batch size, all weights inside the one file."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it names each operator of torchvision, which is not here
-    example = torch.zeros(2, len(LEADS), samples)  # two: a batch of one would be taken for a constant
-    with warnings.catch_warnings():
-        # The exporter warns about its own use of torch's internals.
-        warnings.simplefilter("ignore", FutureWarning)
-        torch.onnx.export(
-            graph,
-            (example,),
-            path,
-            dynamo=True,
-            input_names=["ecg"],
-            output_names=["embedding", "mean", "sd", "ood"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            external_data=False,
-            verbose=False,
-        )
-    _forget_sources(path)
-
-
-def _forget_sources(path: Path) -> None:
-    """Remove what the exporter notes of every node: lines of code, and where on this machine they lie."""
-    model = onnx.load(path)
-    graph = model.graph
-    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    onnx.save(model, path)
+def _write_graphs(checkpoint: Checkpoint, folder: Path, variants: Sequence[Precision]) -> list[Variant]:
+    graph, golden = graph_of(checkpoint), golden_of(checkpoint)
+    write_onnx(graph, checkpoint.recipe.preprocessing.samples, folder / MODEL)
+    verify_parity(graph, folder / MODEL, golden)
+    golden.save(folder / GOLDEN)
+    trials = Trials.of(checkpoint, golden)
+    return [make_variant(folder, precision, trials) for precision in variants]
 
 
 @torch.no_grad()
-def golden_of(graph: Graph, checkpoint: Checkpoint) -> Golden:
+def golden_of(checkpoint: Checkpoint) -> Golden:
     """The examples that were made when training started, with what the trained network answers."""
-    examples = checkpoint.examples
-    embedding, mean, sd, ood = (_array(value) for value in graph(torch.from_numpy(examples.tensors)))
+    examples, graph = checkpoint.examples, graph_of(checkpoint)
+    covariates = examples.covariates[:, graph.network.columns] if graph.network.columns else None
+    embedding, mean, sd, ood = (_array(value) for value in graph(*graph.inputs(examples.tensors, covariates)))
     return Golden(
-        recordings=examples.recordings, tensors=examples.tensors, embedding=embedding, mean=mean, sd=sd, ood=ood
+        recordings=examples.recordings,
+        tensors=examples.tensors,
+        embedding=embedding,
+        mean=mean,
+        sd=sd,
+        ood=ood,
+        covariates=covariates,
     )
 
 
@@ -174,7 +142,7 @@ def _array(tensor: Tensor) -> NDArray[np.float32]:
     return array
 
 
-def manifest_of(checkpoint: Checkpoint) -> Manifest:
+def manifest_of(checkpoint: Checkpoint, opset: int, variants: list[Variant]) -> Manifest:
     """Everything about the model that is not its weights; the digests of the files are still to come."""
     recipe, measured = checkpoint.recipe, checkpoint.evaluation
     return Manifest(
@@ -193,6 +161,14 @@ def manifest_of(checkpoint: Checkpoint) -> Manifest:
             unit="mV",
             min_duration=recipe.min_duration,
             preprocessing=PreprocessingNumbers(**asdict(recipe.preprocessing)),
+            covariates=[
+                CovariateInput(
+                    name=name,
+                    mean=float(checkpoint.covariate_mean[COVARIATES.index(name)]),
+                    sd=float(checkpoint.covariate_sd[COVARIATES.index(name)]),
+                )
+                for name in recipe.heads.covariates
+            ],
         ),
         outputs=[
             Output(
@@ -211,5 +187,8 @@ def manifest_of(checkpoint: Checkpoint) -> Manifest:
         performance=measured.performance,
         discrimination=measured.discrimination,
         retrieval=measured.retrieval,
+        conditions=measured.conditions,
+        opset=opset,
+        variants=variants,
         files={},
     )

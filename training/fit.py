@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from training.config import Schedule
-from training.distributed import average_gradients, rank, world
+from training.distributed import average_gradients, broadcast, rank, world
 from training.run import Run
 
 Step = Callable[[Tensor], Tensor]
@@ -105,6 +105,7 @@ def fit(
             annealing.step()
             run.progress.advance(task)
         net.eval()
+        broadcast(net.buffers())  # each process has its own running moments
         with torch.no_grad():
             watched = validate()
         progress.epoch_done(total.item() / steps, watched, time.perf_counter() - started, run.clock.fetching - fetched)

@@ -1,151 +1,165 @@
-"""Pretrain: CMR encoders learn the phenotypes of their phase; then the ECG encoder learns to find its own heart.
+"""Pretrain: the ECG encoder learns to find its own heart.
 
-Stage 1 trains one CMR encoder for each phase, supervised, on the phenotypes that this phase shows, and caches what it
-says of every participant: in stage 2 the encoders are frozen but for their projections, so that only the ECG encoder
-costs anything. The negatives of the contrastive loss are the other participants of the batch.
+The CMR encoders are frozen but for their projections: what they say of every participant is computed once, so that only
+the ECG encoder costs anything. The negatives of the contrastive loss are the other participants of the whole batch,
+over all processes, however few of them fit into memory at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import combinations
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from models.phenotypes import PREDICTED
-from training.augment import augment
+from training.accumulate import Batch, accumulate
+from training.augment import augment_along
 from training.config import Contrast, Recipe
 from training.dataset import Dataset
-from training.encoders import CmrEncoder, EcgEncoder, Projection
-from training.fit import History, descend, fit
-from training.losses import ContrastiveLoss, Pair, masked_mse
+from training.distributed import gather
+from training.ecg_encoder import EcgEncoder
+from training.fit import History, Step, fit
+from training.heads import Projection
+from training.losses import ContrastiveLoss, Pair, PairwiseLoss
+from training.probabilistic import MatchingLoss, ProbabilisticProjection, means
 from training.run import Run
+from training.temporal import TemporalLoss, frames_at_phases, phase_tracks
 
-SHOWN_BY: dict[str, tuple[str, ...]] = {
-    "ed": ("LVEDV", "LVM", "LVWT", "RVEDV"),
-    "es": ("LVESV", "RVESV", "LAV"),
-}
-"""The phenotypes that are measured at each phase; the left atrium is largest at the end of ventricular systole."""
-
-EVALUATION_BATCH = 128
-
-
-class CmrTeacher(nn.Module):
-    """A CMR encoder and the linear reading of its phase's phenotypes."""
-
-    def __init__(self, recipe: Recipe, phenotypes: int) -> None:
-        super().__init__()
-        self.encoder = CmrEncoder(recipe.cmr.channels)
-        self.head = nn.Linear(self.encoder.size, phenotypes)
-
-    def forward(self, volumes: Tensor) -> Tensor:
-        """(batch, slices, rows, columns) uint8 to standardised log phenotypes."""
-        phenotypes: Tensor = self.head(self.features(volumes))
-        return phenotypes
-
-    def features(self, volumes: Tensor) -> Tensor:
-        """(batch, slices, rows, columns) uint8 to the encoder's features."""
-        features: Tensor = self.encoder(volumes.float() / 255.0)
-        return features
-
-
-def train_teacher(phase: str, data: Dataset, recipe: Recipe, run: Run) -> tuple[CmrTeacher, History]:
-    """Stage 1: a CMR encoder of one phase, supervised on standardised log phenotypes."""
-    generator = torch.Generator().manual_seed(recipe.seed)
-    columns = [PREDICTED.index(symbol) for symbol in SHOWN_BY[phase]]
-    targets, volumes, held_out = data.targets[:, columns], data.volumes[phase], data.parts["validation"]
-    teacher = CmrTeacher(recipe, len(columns))
-    history = fit(
-        f"CMR encoder, {phase.upper()}",
-        teacher,
-        step=descend(lambda rows: masked_mse(teacher(_nudged(volumes[rows], generator)), targets[rows]), run),
-        validate=lambda: masked_mse(_batched(teacher, volumes[held_out]), targets[held_out]).item(),
-        rows=data.parts["train"],
-        schedule=recipe.cmr_schedule,
-        generator=generator,
-        run=run,
-    )
-    return teacher, history
-
-
-def _nudged(volumes: Tensor, generator: torch.Generator) -> Tensor:
-    """The batch moved by up to three voxels in the plane, as planning moves it."""
-    rows, columns = (int(torch.randint(-3, 4, (), generator=generator)) for _ in range(2))
-    return volumes.roll((rows, columns), (-2, -1))
-
-
-def anchor_features(teachers: Mapping[str, CmrTeacher], data: Dataset) -> dict[str, Tensor]:
-    """What the frozen CMR encoders say of every participant, standardised on the train part: phase -> (n, size)."""
-    features = {}
-    for phase, teacher in teachers.items():
-        with torch.no_grad():
-            raw = _batched(teacher.features, data.volumes[phase])
-        train = raw[data.parts["train"]]
-        features[phase] = (raw - train.mean(0)) / (train.std(0) + 1e-3)
-    return features
+ECG = "ecg"
+TRACKS, FRAMES = "phase tracks", "cine frames"
+LOCAL = "local loss"
+"""What the temporal objective reads from a batch, and what it adds to the embeddings: a number for each heart."""
 
 
 def pairs(contrast: Contrast) -> list[Pair]:
     """The pairs of modalities that count: the ECG with every anchor, and the anchors with one another."""
-    with_ecg = [Pair(first="ecg", second=anchor.name, weight=anchor.weight) for anchor in contrast.anchors]
+    with_ecg = [Pair(first=ECG, second=anchor.name, weight=anchor.weight) for anchor in contrast.anchors]
     names = [anchor.name for anchor in contrast.anchors]
     among = [Pair(first=a, second=b, weight=contrast.between) for a, b in combinations(names, 2)]
     return with_ecg + (among if contrast.between > 0 else [])
 
 
-class DualPhase(nn.Module):
-    """The ECG encoder, one projection for each modality, and the loss that brings them together."""
+class Aligned(nn.Module):
+    """The ECG encoder, one projection for each modality, and the loss that brings them together.
+
+    Parameters
+    ----------
+    sizes : numbers of features of each anchor by name
+    """
 
     def __init__(self, encoder: EcgEncoder, recipe: Recipe, sizes: Mapping[str, int]) -> None:
         super().__init__()
         space = recipe.contrast
-        inputs = {"ecg": recipe.ecg.embedding, **sizes}
+        self.contrast = space
         self.encoder = encoder
+        kind = ProbabilisticProjection if space.probabilistic else Projection
+        inputs = {ECG: recipe.ecg.embedding} | {anchor.name: sizes[anchor.name] for anchor in space.anchors}
         self.projections = nn.ModuleDict(
-            {name: Projection(into, space.hidden, space.projection) for name, into in inputs.items()}
+            {name: kind(into, space.hidden, space.projection) for name, into in inputs.items()}
         )
-        self.loss = ContrastiveLoss(pairs(space))
+        matched = MatchingLoss if space.probabilistic else ContrastiveLoss
+        self.loss: PairwiseLoss = matched(pairs(space), space.soft_targets, space.softness)
+        local = TemporalLoss(encoder.body.width, space.hidden, space.projection) if space.temporal > 0 else None
+        self.temporal = local
 
-    def project_ecg(self, decimated: Tensor) -> Tensor:
-        """(batch, 12, time) to unit vectors."""
-        projected: Tensor = self.projections["ecg"](self.encoder.features(decimated))
-        return projected
+    def embed(self, batch: Batch) -> dict[str, Tensor]:
+        """Each modality of a batch in the shared space, and the local loss of each heart if it counts."""
+        tokens = self.encoder.tokens(batch[ECG])
+        features = {**batch, ECG: self.encoder.pool(tokens)}
+        embedded: dict[str, Tensor] = {name: project(features[name]) for name, project in self.projections.items()}
+        if self.temporal is not None and TRACKS in batch:
+            embedded[LOCAL] = self.temporal(tokens, batch[TRACKS], batch[FRAMES])
+        return embedded
 
-    def project(self, decimated: Tensor, anchors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Unit vectors of each modality by name."""
-        return {"ecg": self.project_ecg(decimated)} | {
-            name: self.projections[name](features) for name, features in anchors.items()
-        }
+    def total(self, embedded: Batch, participants: Tensor, phenotypes: Tensor) -> Tensor:
+        """The loss of a batch as `embed` leaves it."""
+        value = self.loss.total(self.loss(embedded, participants, phenotypes))
+        return value + self.contrast.temporal * embedded[LOCAL].mean() if LOCAL in embedded else value
+
+    def vectors(self, embedded: Batch) -> dict[str, Tensor]:
+        """Unit vectors of each modality by name, whichever the projections."""
+        read = means if self.contrast.probabilistic else nn.Identity()
+        return {name: read(embedded[name]) for name in self.projections}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Source:
+    """Where the batches of this stage come from.
+
+    Attributes
+    ----------
+    anchors : name -> (n, size) cached features of the frozen encoder of that modality
+    labels : (n, phenotypes) that this stage may read; NaN elsewhere
+    temporal : what the local objective reads of each participant, (n, …) by name
+    """
+
+    data: Dataset
+    anchors: Mapping[str, Tensor]
+    labels: Tensor
+    temporal: Mapping[str, Tensor]
+    recipe: Recipe
+    run: Run
+
+    @classmethod
+    def of(cls, data: Dataset, anchors: Mapping[str, Tensor], recipe: Recipe, run: Run) -> Source:
+        """Everything that is computed once: which labels may be read, phases and frames for the temporal objective.
+
+        Raises
+        ------
+        NoCine
+            If the temporal objective counts and the cohort has no cine.
+        """
+        labels = torch.full_like(data.targets, torch.nan)
+        for readable in (data.labelled, data.parts["validation"]):
+            labels[readable] = data.targets[readable]
+        temporal: dict[str, Tensor] = {}
+        if recipe.contrast.temporal > 0:
+            temporal[FRAMES] = frames_at_phases(data.cine)
+            temporal[TRACKS] = phase_tracks(data.ecg, data.sampling_rate)
+        named = {anchor.name: anchors[anchor.name] for anchor in recipe.contrast.anchors}
+        return cls(data=data, anchors=named, labels=labels, temporal=temporal, recipe=recipe, run=run)
+
+    def plain(self, rows: Tensor) -> dict[str, Tensor]:
+        """These participants as they are."""
+        everything = {ECG: self.data.ecg, **self.anchors, **self.temporal}
+        return {name: self.run.fetch(tensor, rows) for name, tensor in everything.items()}
+
+    def augmented(self, rows: Tensor, generator: Generator) -> dict[str, Tensor]:
+        """These participants by another recording of each."""
+        batch = self.plain(rows)
+        ecg = batch[ECG]
+        with self.run.clock.fetch():
+            tracks = batch.get(TRACKS, ecg.new_zeros(len(ecg), 0, ecg.shape[-1]))
+            settings, rate = self.recipe.augmentation, self.data.sampling_rate
+            batch[ECG], moved = augment_along(ecg, tracks, settings, rate, generator)
+        return batch | ({TRACKS: moved} if TRACKS in batch else {})
+
+    def people(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes of the participants, and their labels."""
+        return self.run.fetch(self.data.participants, rows), self.run.fetch(self.labels, rows)
 
 
 def pretrain(
     encoder: EcgEncoder, data: Dataset, anchors: Mapping[str, Tensor], recipe: Recipe, run: Run
-) -> tuple[DualPhase, History]:
-    """Stage 2: ECG against every anchor, by the contrastive loss.
+) -> tuple[Aligned, History]:
+    """Stage 2: ECG against every anchor.
 
     Parameters
     ----------
     anchors : name -> (n, size) cached features of the frozen encoder of that modality
     """
-    generator = torch.Generator().manual_seed(recipe.seed)
-    net = DualPhase(encoder, recipe, {name: features.shape[1] for name, features in anchors.items()})
-    held_out = data.parts["validation"]
-
-    def loss(rows: Tensor) -> Tensor:
-        ecg = augment(data.ecg[rows], recipe.augmentation, data.sampling_rate, generator)
-        return net.loss.total(net.loss(net.project(ecg, {name: f[rows] for name, f in anchors.items()})))
-
-    def validate() -> float:
-        projections = projected(net, data, anchors, held_out)
-        return net.loss.total(net.loss(projections)).item()
-
+    generator = Generator().manual_seed(recipe.seed)
+    source = Source.of(data, anchors, recipe, run)
+    net = Aligned(encoder, recipe, {name: features.shape[1] for name, features in anchors.items()}).to(run.device)
     history = fit(
-        "contrastive, ED and ES",
+        f"contrastive, ECG and {', '.join(source.anchors)}",
         net,
-        step=descend(loss, run),
-        validate=validate,
+        step=step(net, source, generator),
+        validate=lambda: _validated(net, source, data.parts["validation"]),
         rows=data.parts["train"],
+        participants=data.participants,
         schedule=recipe.pretraining,
         generator=generator,
         run=run,
@@ -153,11 +167,42 @@ def pretrain(
     return net, history
 
 
-def projected(net: DualPhase, data: Dataset, anchors: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+def step(net: Aligned, source: Source, generator: Generator) -> Step:
+    """One step: embeddings in micro-batches and in the precision of the run, the loss over all of them in float32."""
+    network = torch.compile(net.embed) if source.run.compiled else net.embed
+
+    def embed(batch: Batch) -> Batch:
+        with source.run.autocast():
+            return network(batch)
+
+    def of_rows(rows: Tensor) -> Tensor:
+        participants, labels = (gather(tensor) for tensor in source.people(rows))
+
+        def loss(embedded: Batch) -> Tensor:
+            everybody = {name: gather(tensor) for name, tensor in embedded.items()}
+            return net.total(everybody, participants, labels)
+
+        return accumulate(embed, loss, source.augmented(rows, generator), net.contrast.micro_batch)
+
+    return of_rows
+
+
+def _validated(net: Aligned, source: Source, rows: Tensor) -> float:
+    embedded = _joined([net.embed(source.plain(part)) for part in torch.split(rows, net.contrast.micro_batch)])
+    return net.total(embedded, *source.people(rows)).item()
+
+
+def projected(net: Aligned, data: Dataset, anchors: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
     """Unit vectors of some participants, unaugmented, by modality."""
-    ecg = _batched(net.project_ecg, data.ecg[rows])
-    return {"ecg": ecg} | {name: net.projections[name](features[rows]) for name, features in anchors.items()}
+    device = next(net.parameters()).device
+    inputs = {ECG: data.ecg, **anchors}
+    batches = [
+        {name: tensor[part].to(device) for name, tensor in inputs.items()}
+        for part in torch.split(rows, net.contrast.micro_batch)
+    ]
+    vectors = net.vectors(_joined([net.embed(batch) for batch in batches]))
+    return {name: vector.cpu() for name, vector in vectors.items()}
 
 
-def _batched(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    return torch.cat([function(part) for part in torch.split(rows, EVALUATION_BATCH)])
+def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -15,20 +15,14 @@ from pydantic import JsonValue
 from torch import Tensor
 
 from models.phenotypes import PREDICTED
+from training.calibrate import calibrated, out_of_distribution, whitening
 from training.checkpoint import Checkpoint, Evaluation
 from training.cohort import PARTS, Cohort, Part, rows, split, write_split
+from training.conditions import condition_models
 from training.config import Recipe
 from training.dataset import Dataset, prepare
 from training.encoders import EcgEncoder
-from training.evaluate import (
-    Predictions,
-    calibrated,
-    discriminations,
-    out_of_distribution,
-    performances,
-    retrievals,
-    whitening,
-)
+from training.evaluate import Predictions, discriminations, performances, retrievals
 from training.finetune import Predictor, finetune
 from training.fit import History
 from training.golden import choose
@@ -56,7 +50,8 @@ def train(cohort: Cohort, folder: Path, recipe: Recipe, run: Run) -> Checkpoint:
     folder.mkdir(parents=True, exist_ok=True)
     parts = split(cohort.ids.tolist(), recipe.split)
     split_digest = write_split(folder / "split.json", parts)
-    examples = choose(cohort, rows(cohort, parts["validation"]), recipe.preprocessing, recipe.min_duration)
+    shown = rows(cohort, parts["validation"]), rows(cohort, parts["calibration"])
+    examples = choose(cohort, *shown, recipe.preprocessing, recipe.min_duration)
     data = prepare(cohort, recipe, run.progress)
 
     start = Stage.of("data", cohort.digest, split_digest, recipe.preprocessing, recipe.seed)
@@ -71,6 +66,8 @@ def train(cohort: Cohort, folder: Path, recipe: Recipe, run: Run) -> Checkpoint:
         network=network.state_dict(),
         log_mean=data.log_mean,
         log_sd=data.log_sd,
+        covariate_mean=data.covariate_mean,
+        covariate_sd=data.covariate_sd,
         centre=torch.from_numpy(centre.astype(np.float32)),
         whitening=torch.from_numpy(white.astype(np.float32)),
         examples=examples,
@@ -124,7 +121,7 @@ def _projections(aligned: DualPhase, data: Dataset, anchors: Mapping[str, Tensor
 
 
 def _embeddings(network: Predictor, data: Dataset, part: Part) -> NDArray[np.float64]:
-    embedding, _, _ = network.predict(data.ecg[data.parts[part]])
+    embedding, _, _ = network.predict(data.ecg[data.parts[part]], data.covariates[data.parts[part]])
     return embedding.numpy().astype(np.float64)
 
 
@@ -146,12 +143,15 @@ def _evaluate(
         "women": cohort.sex[tested] == "F",
         "men": cohort.sex[tested] == "M",
     }
+    interval = calibrated(calibration, test, recipe.calibration, groups)
+    sexes = cohort.sex[data.parts["calibration"].numpy()], cohort.sex[tested]
     return Evaluation(
         trained_range={symbol: _range(cohort.column(symbol)[trained]) for symbol in PREDICTED},
-        interval=calibrated(calibration, test, recipe.calibration),
+        interval=interval,
         ood=out_of_distribution(scores, recipe.calibration),
         performance=performances(test, groups, cohort.phenotypes[trained], min(SMALLEST_GROUP, len(tested))),
         discrimination=discriminations(test, groups),
+        conditions=condition_models(calibration, test, sexes, np.array(interval.correlation)),
         retrieval=retrievals(retrieved, [(pair.first, pair.second) for pair in pairs(recipe.contrast)]),
     )
 
@@ -162,7 +162,7 @@ def _range(measured: NDArray[np.float64]) -> tuple[float, float]:
 
 def _predictions(cohort: Cohort, data: Dataset, network: Predictor, part: Part) -> Predictions:
     who = data.parts[part]
-    _, mean, log_sd = network.predict(data.ecg[who])
+    _, mean, log_sd = network.predict(data.ecg[who], data.covariates[who])
     return Predictions(
         mean=(mean * data.log_sd + data.log_mean).numpy().astype(np.float64),
         sd=(log_sd.exp() * data.log_sd).numpy().astype(np.float64),

@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     bundle: Path | None = Field(default=None, description="Model bundle to serve. Default: the newest under artifacts.")
     artifacts: Path = Field(default=ARTIFACTS, description="Folder of model bundles: <name>/<version>/.")
     provider: Literal["cpu", "cuda"] = Field(default="cpu", description="ONNX Runtime execution provider.")
+    precision: Literal["fp32", "fp16", "int8"] = Field(
+        default="fp32", description="Which graph of the bundle to run; its manifest states what fewer bits cost."
+    )
     threads: int = Field(default=os.cpu_count() or 1, ge=1, description="CPU threads of one inference.")
     pool: Literal["solo", "prefork"] = Field(
         default="solo", description="solo: one process, one device. prefork: several CPU processes on one machine."

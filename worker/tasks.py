@@ -55,7 +55,9 @@ def create_worker(settings: Settings, bundle: Bundle) -> Celery:
     def load(**_: Any) -> None:  # Celery passes a sender and whatever it adds later
         # A BundleError would be logged and forgotten by Celery's signals: SystemExit ends the process.
         try:
-            loaded["model"] = Model.load(bundle, provider=settings.provider, threads=settings.threads)
+            loaded["model"] = Model.load(
+                bundle, provider=settings.provider, threads=settings.threads, precision=settings.precision
+            )
         except Exception as error:
             log.critical("the model cannot be served: %s", error)
             raise SystemExit(1) from error

@@ -69,6 +69,13 @@ class Panel:
     sources: list[str]
 
 
+def chance(probability: float) -> str:
+    """A probability in whole per cent; what is almost never or almost always so is not told to more digits."""
+    if probability < 0.01:
+        return "< 1 %"
+    return "> 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
+
+
 def axis_of(estimate: Estimate) -> Axis:
     """The usual axis of the phenotype, made longer where this estimate would leave it."""
     low, high = AXES.get(estimate.symbol, (estimate.interval.low, estimate.interval.high))

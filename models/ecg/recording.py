@@ -56,8 +56,8 @@ class Recording:
         Millivolts, in the order of `LEADS`, finite.
     sampling_rate : float
         Hertz.
-    age, sex, patient_id
-        As the file says them; None where it does not. Age in years.
+    age, sex, height, weight, patient_id
+        As the file says them; None where it does not. Age in years, height in cm, weight in kg.
     acquired_at : datetime or None
         Start of the recording; naive where the file states no time zone.
     device : str or None
@@ -76,7 +76,7 @@ class Recording:
     Raises
     ------
     DecodeError
-        If the shape, rate or age is impossible.
+        If the shape, rate, age, height or weight is impossible.
     MissingSamples
         If a sample is not a number.
     """
@@ -85,6 +85,8 @@ class Recording:
     sampling_rate: float
     age: float | None = None
     sex: Sex | None = None
+    height: float | None = None
+    weight: float | None = None
     patient_id: str | None = None
     acquired_at: datetime | None = None
     device: str | None = None
@@ -102,6 +104,11 @@ class Recording:
             raise DecodeError(f"a sampling rate of {self.sampling_rate} Hz is impossible")
         if self.age is not None and not 0 <= self.age <= 130:
             raise DecodeError(f"an age of {self.age} years is impossible")
+        # The tallest person measured 272 cm and the heaviest weighed 635 kg (Guinness World Records).
+        if self.height is not None and not 0 < self.height <= 280:
+            raise DecodeError(f"a height of {self.height} cm is impossible")
+        if self.weight is not None and not 0 < self.weight <= 650:
+            raise DecodeError(f"a weight of {self.weight} kg is impossible")
         gaps = ~np.isfinite(signal)
         if gaps.any():
             where = [lead for lead, row in zip(LEADS, gaps, strict=True) if row.any()]
@@ -138,9 +145,11 @@ class Recording:
     def to_bytes(self) -> bytes:
         """The canonical recording as it crosses the wire: samples, rate, and no more than a model may use.
 
-        Name, identifiers and times stay behind: a worker never learns whose heart it reads.
+        Name, identifiers and times stay behind: a worker never learns whose heart it reads. Height and weight are
+        named only where they are known, so that what was written before they existed reads the same.
         """
-        header = {"age": self.age, "sex": self.sex, "paced": self.paced}
+        header: dict[str, object] = {"age": self.age, "sex": self.sex, "paced": self.paced}
+        header |= {k: v for k, v in (("height", self.height), ("weight", self.weight)) if v is not None}
         packed: bytes = msgpack.packb([self.sampling_rate, header, self._canonical_samples().partition(b"\n")[2]])
         return packed
 

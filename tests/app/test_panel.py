@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
-from app.dashboard.pages import moment, person
-from app.dashboard.panel import AXES, GROUPS, axis_of, panel_of
+from app.dashboard.pages import moment, person, render
+from app.dashboard.panel import AXES, GROUPS, axis_of, chance, panel_of
 from models.phenotypes import PHENOTYPES
-from models.report import Estimate, Interval, QualityReport, Reference, Report
+from models.report import ConditionEstimate, Estimate, Interval, QualityReport, Reference, Report
 
 HEALTHY = Reference(low=48, high=68, source="a study")
 
@@ -64,6 +65,30 @@ def test_an_interval_never_leaves_its_axis(symbol: str, value: float, spread: fl
 def test_a_word_says_where_the_value_lies(value: float, word: str) -> None:
     (line,) = panel_of(report(estimate("LVEF", value, HEALTHY))).groups["Left ventricle"]
     assert line.against_reference == word
+
+
+@pytest.mark.parametrize(
+    ("probability", "written"), [(0.0, "< 1 %"), (0.0099, "< 1 %"), (0.01, "1 %"), (0.376, "38 %"), (0.996, "> 99 %")]
+)
+def test_no_probability_is_written_as_certain(probability: float, written: str) -> None:
+    assert chance(probability) == written
+
+
+def test_the_panel_tells_each_condition_with_its_definition_or_why_it_is_withheld() -> None:
+    told = ConditionEstimate(code="lvh", name="Hypertrophy", definition="LVM of 95 g <or more>", probability=0.376)
+    silent = ConditionEstimate(
+        code="lvef-40", name="Reduced", definition="LVEF at most 40 %", probability=None, withheld="LVEF is withheld"
+    )
+    notices = ["Trained on simulated hearts."]
+    full = report(estimate("LVM")).model_copy(update={"conditions": [told, silent], "notices": notices})
+    page = Request({"type": "http", "method": "GET", "path": "/", "headers": []})
+    context = {"row": full, "report": full, "panel": panel_of(full), "chance": chance}
+    html = bytes(render(page, "_result.html", **context).body).decode()
+    card = html[html.index("<h3>Conditions</h3>") : html.index("<h3>How to read this</h3>")]
+    for words in ('value="0.376">38 %', "LVM of 95 g &lt;or more&gt;", "withheld: LVEF is withheld", notices[0]):
+        assert words in card
+    bare = bytes(render(page, "_result.html", **(context | {"report": report()})).body).decode()
+    assert "Conditions" not in bare
 
 
 def test_each_source_is_listed_once_and_numbered() -> None:

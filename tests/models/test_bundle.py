@@ -80,6 +80,25 @@ def test_a_correlation_matrix_of_another_size_is_refused(copy):
         bundles.reseal(copy, interval=stated | {"correlation": [[1.0]]})
 
 
+def test_a_manifest_from_before_covariates_conditions_and_variants_is_read():
+    stated = json.loads((SHIPPED.path / MANIFEST).read_text())
+    assert not stated.keys() & {"conditions", "variants", "opset"}
+    assert (SHIPPED.manifest.input.covariates, SHIPPED.manifest.conditions, SHIPPED.manifest.variants) == ([], [], [])
+
+
+def test_a_condition_that_nobody_defined_is_refused(copy):
+    names = ("intercept", "prevalence", "auroc", "brier", "calibration_slope", "calibration_intercept")
+    figures = dict.fromkeys(names, 0)
+    with pytest.raises(BundleError, match="no condition gout"):
+        bundles.reseal(copy, conditions=[{"code": "gout", "slope": 1, "n": 1, "positives": 0, **figures}])
+
+
+def test_a_variant_without_a_digest_is_refused(copy):
+    variant = {"precision": "int8", "file": "model.int8.onnx", "method": "", "n": 1, "errors": [], "ood_agreement": 1}
+    with pytest.raises(BundleError, match=r"no digest for model\.int8\.onnx"):
+        bundles.reseal(copy, variants=[variant | {"tolerance": {}}])
+
+
 def test_another_manifest_is_another_model(copy):
     assert bundles.reseal(copy, notices=["Another notice."]).digest != SHIPPED.digest
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,20 @@ def test_a_recording_survives_the_wire_to_half_a_step(signal: np.ndarray, rate: 
     received = Recording.from_bytes(sent.to_bytes())
     np.testing.assert_allclose(received.signal, signal, atol=CANONICAL_STEP / 2 * 1.0001)
     assert (received.sampling_rate, received.age, received.sex, received.paced) == (rate, 61.5, "F", True)
+
+
+def test_height_and_weight_cross_the_wire_only_where_they_are_known() -> None:
+    plain = Recording(signal=made_up_signal(), sampling_rate=500, age=60, sex="M")
+    assert b"height" not in plain.to_bytes()
+    received = Recording.from_bytes(replace(plain, height=181.5, weight=90.0).to_bytes())
+    assert (received.height, received.weight, received.age) == (181.5, 90.0, 60)
+    assert Recording.from_bytes(plain.to_bytes()).height is None
+
+
+@pytest.mark.parametrize(("name", "value"), [("height", 0.0), ("height", 1800.0), ("weight", -1.0), ("weight", 7000.0)])
+def test_an_impossible_height_or_weight_is_no_recording(name: str, value: float) -> None:
+    with pytest.raises(DecodeError, match=name):
+        Recording(signal=np.zeros((12, 4)), sampling_rate=500, **{name: value})
 
 
 def test_identifiers_do_not_cross_the_wire() -> None:

@@ -12,7 +12,7 @@ from models.bundle import MODEL, BundleError
 from models.ecg.recording import Recording
 from models.phenotypes import PHENOTYPES
 from models.report import Inference, Rejection
-from models.runtime import Model, ProviderError, installation_fault
+from models.runtime import Model, ProviderError, UnknownVariant, installation_fault
 from tests.models import bundles
 from tests.models.bundles import SHIPPED
 
@@ -86,6 +86,20 @@ def test_a_graph_of_another_size_than_stated_is_refused(copy):
 def test_a_gpu_that_is_not_there_is_an_error_and_never_a_silent_fallback():
     with pytest.raises(ProviderError, match="pip install"):
         Model.load(SHIPPED, provider="cuda", threads=1)
+
+
+def test_a_precision_that_the_bundle_lacks_is_an_error_that_names_those_it_has():
+    with pytest.raises(UnknownVariant, match="one of fp32"):
+        Model.load(SHIPPED, provider="cpu", threads=1, precision="int8")
+
+
+def test_what_is_known_of_a_person_is_nothing_to_a_model_that_reads_ecgs_alone(model):
+    person = replace(EXAMPLES[0], age=70.0, sex="F", height=160.0)
+    (answer,) = model.read([person])
+    assert isinstance(answer, Inference)
+    assert answer.covariates_used == []
+    with pytest.raises(ValueError, match="covariates"):
+        model.run(SHIPPED.golden.tensors, np.zeros((3, 2), np.float32))
 
 
 @pytest.mark.parametrize("found", [[], ["onnxruntime", "onnxruntime-gpu"]])

@@ -68,7 +68,9 @@ def test_each_arm_leaves_out_what_its_name_says(labels):
 
 def test_where_labels_are_scarce_teachers_read_none_unless_the_name_says_so():
     found = arms(Recipe(), 0.1)
-    assert {name for name, one in found.items() if one.pretraining.epochs and one.teacher.by == "phenotypes"} == {TAUGHT}
+    assert {name for name, one in found.items() if one.pretraining.epochs and one.teacher.by == "phenotypes"} == {
+        TAUGHT
+    }
     whole = arms(Recipe(), 1.0)
     assert {name for name, one in whole.items() if one.pretraining.epochs and one.teacher.by == "masked"} == {UNTAUGHT}
 
@@ -120,7 +122,9 @@ def test_an_interrupted_ablation_goes_on_where_it_stood(toy_checkpoint, toy_coho
         ablate(toy_cohort, tmp_path, chosen, **settings)
     assert len(read_trials(tmp_path / RESULTS)) == 3
     before, done = list(done), []
-    trials = ablate(toy_cohort, tmp_path, chosen, **settings | {"train": lambda *a: done.append(a[2]) or toy_checkpoint})
+    trials = ablate(
+        toy_cohort, tmp_path, chosen, **settings | {"train": lambda *a: done.append(a[2]) or toy_checkpoint}
+    )
     assert len(trials) == 8
     assert not {key_of("", one) for one in before} & {key_of("", one) for one in done}
     rows = [row for row in toy_checkpoint.evaluation.performance if row.group == "all"]

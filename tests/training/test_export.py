@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 
-from models.bundle import CARD, MANIFEST, MODEL, Bundle
-from models.phenotypes import PREDICTED
+from models.bundle import CARD, GOLDEN, MANIFEST, MODEL, Bundle, BundleError, ConditionModel, SubgroupCoverage
+from models.phenotypes import PHENOTYPES, PREDICTED
 from models.runtime import Model
 from training.checkpoint import Checkpoint
-from training.export import NOTICES, BundleExists, export, graph_of
+from training.export import NOTICES, BundleExists, export
+from training.finetune import build_head
+from training.graph import CannotServe, ParityError, graph_of, verify_parity
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +111,107 @@ def test_a_checkpoint_is_read_as_it_was_written(toy_checkpoint, toy_run):
     with torch.no_grad():
         for theirs, ours in zip(graph_of(stored)(ecg), graph_of(toy_checkpoint)(ecg), strict=True):
             assert torch.equal(theirs, ours)
+
+
+def test_the_opset_is_stated(toy_bundle):
+    (stated,) = (opset.version for opset in onnx.load(toy_bundle / MODEL).opset_import if opset.domain == "")
+    assert Bundle.open(toy_bundle).manifest.opset == stated
+
+
+def test_a_graph_that_computes_something_else_is_not_exported(toy_checkpoint, toy_bundle):
+    graph = graph_of(toy_checkpoint)
+    assert verify_parity(graph, toy_bundle / MODEL, Bundle.open(toy_bundle).golden) <= 1e-4
+    graph.log_mean += 0.001
+    with pytest.raises(ParityError, match="mean of 3 ECGs differs"):
+        verify_parity(graph, toy_bundle / MODEL, Bundle.open(toy_bundle).golden)
+
+
+@pytest.fixture(scope="module")
+def told(toy_checkpoint):
+    """The toy model as if it had been trained with covariates; its head is not trained, which no test here minds."""
+    torch.manual_seed(4)
+    heads = replace(toy_checkpoint.recipe.heads, covariates=("age", "sex"))
+    recipe = replace(toy_checkpoint.recipe, heads=heads)
+    network = toy_checkpoint.network | {f"head.{k}": v for k, v in build_head(recipe, 7).state_dict().items()}
+    measured = toy_checkpoint.evaluation
+    failed = SubgroupCoverage(group="weak", symbol="LVEF", n=40, coverage=0.5)
+    interval = measured.interval.model_copy(update={"subgroups": [failed]})
+    names = ("intercept", "prevalence", "auroc", "brier", "calibration_slope", "calibration_intercept")
+    condition = ConditionModel(code="lvh", slope=1.0, n=9, positives=3, **dict.fromkeys(names, 0.25))
+    evaluation = measured.model_copy(update={"interval": interval, "conditions": [condition]})
+    return replace(toy_checkpoint, recipe=recipe, network=network, evaluation=evaluation)
+
+
+@pytest.fixture(scope="module")
+def told_bundle(told, tmp_path_factory):
+    return Bundle.open(export(told, tmp_path_factory.mktemp("told"), variants=("fp16", "int8")))
+
+
+def test_covariates_are_read_raw_and_unknown_ones_as_the_mean(told, told_bundle):
+    model = Model.load(told_bundle, provider="cpu", threads=1)
+    assert [c.name for c in told_bundle.manifest.input.covariates] == ["age", "sex"]
+    ecg = told_bundle.golden.tensors[:1]
+    age = float(told.covariate_mean[0])
+    answers = [
+        model.run(ecg, np.array([covariates], np.float32)).mean
+        for covariates in ([age, np.nan], [np.nan, np.nan], [age + 20, np.nan], [age, 1.0])
+    ]
+    assert model.run(ecg).mean == pytest.approx(answers[1])
+    assert not any(np.allclose(answers[0], other) for other in answers[1:])  # known to be average is not unknown
+
+
+def test_a_report_names_the_covariates_that_it_had(told_bundle):
+    model = Model.load(told_bundle, provider="cpu", threads=1)
+    recording = told_bundle.golden.recordings[0]
+    reports = model.read([recording, replace(recording, age=60.0), replace(recording, age=60.0, sex="F")])
+    assert [report.covariates_used for report in reports] == [[], ["age"], ["age", "sex"]]
+    assert len({report.estimates[0].value for report in reports}) == 3
+
+
+def test_golden_examples_carry_covariates_and_one_that_is_unknown(told_bundle):
+    covariates = told_bundle.golden.covariates
+    assert covariates is not None
+    assert covariates.shape == (3, 2)
+    assert np.isnan(covariates).sum() == 1
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("fp16", 0.01), ("int8", 0.5)])
+def test_a_variant_states_by_how_much_it_differs(told, told_bundle, precision, bound):
+    full, variant = (Model.load(told_bundle, provider="cpu", threads=1, precision=p) for p in ("fp32", precision))
+    (stated,) = (v for v in told_bundle.manifest.variants if v.precision == precision)
+    ecg = told.examples.trials.astype(np.float32)
+    known = told.examples.trial_covariates[:, :2]
+    ratio = np.exp(variant.run(ecg, known).mean - full.run(ecg, known).mean)
+    errors = {error.symbol: error for error in stated.errors}
+    for column, symbol in enumerate(PREDICTED):
+        assert errors[symbol].max == pytest.approx(np.abs(ratio[:, column] - 1).max(), rel=0.05, abs=1e-5)
+        assert 0 < errors[symbol].mean <= errors[symbol].max < bound
+    assert set(errors) == set(PHENOTYPES) - {"CO"}
+    assert 0 <= stated.ood_agreement <= 1
+    assert (told_bundle.path / stated.file).stat().st_size < (told_bundle.path / MODEL).stat().st_size
+
+
+def test_a_variant_that_answers_otherwise_than_when_it_was_exported_is_refused(told_bundle, tmp_path):
+    copy = Path(shutil.copytree(told_bundle.path, tmp_path / "copy"))
+    stated = json.loads((copy / MANIFEST).read_text())
+    stated["variants"][0]["tolerance"] = dict.fromkeys(stated["variants"][0]["tolerance"], 0.0)
+    golden = told_bundle.golden
+    replace(golden, mean=golden.mean + np.float32(0.02)).save(copy / GOLDEN)
+    stated["files"][GOLDEN] = hashlib.sha256((copy / GOLDEN).read_bytes()).hexdigest()
+    (copy / MANIFEST).write_text(json.dumps(stated))
+    with pytest.raises(BundleError, match="mean of the golden examples differs"):
+        Model.load(Bundle.open(copy), provider="cpu", threads=1, precision="fp16")
+
+
+def test_the_card_tells_covariates_conditions_and_what_fewer_bits_cost(told_bundle):
+    card = (told_bundle.path / CARD).read_text()
+    for words in ("age, sex", "| lvh | 9 |", "model.int8.onnx", "worst is LVEF in the group “weak”: 50%", "ceiling"):
+        assert words in card
+
+
+def test_a_model_of_covariates_alone_is_not_served(toy_checkpoint):
+    heads = replace(toy_checkpoint.recipe.heads, covariates=("age",), ecg=False)
+    recipe = replace(toy_checkpoint.recipe, heads=heads)
+    network = {f"head.{k}": v for k, v in build_head(recipe, 7).state_dict().items()}
+    with pytest.raises(CannotServe, match="baseline"):
+        graph_of(replace(toy_checkpoint, recipe=recipe, network=network))
