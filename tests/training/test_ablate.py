@@ -1,0 +1,201 @@
+"""Arms differ in what they claim to differ in, interrupted ablations go on, and the sentences follow the numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from models.phenotypes import PHENOTYPES
+from tests.training import hearts
+from training.ablate import RESULTS, ablate
+from training.ablation_report import write_ablation
+from training.arms import (
+    BETWEEN,
+    BOTH,
+    ED,
+    ES,
+    FROZEN,
+    LONG_SCRATCH,
+    MASKED,
+    PEOPLE,
+    SCRATCH,
+    TAUGHT,
+    UNTAUGHT,
+    WITH_PEOPLE,
+    arms,
+)
+from training.comparison import EVERY, FUNCTIONAL, STRUCTURAL, Comparison, mean_of, sentences
+from training.config import Recipe
+from training.train import train
+from training.trials import Trial, key_of, read_trials, write_trials
+
+SEEDS = (1, 2, 3)
+
+
+def trial(arm, labels, seed, functional, structural=None):
+    structural = functional if structural is None else structural
+    r2 = {symbol: functional if symbol in FUNCTIONAL else structural for symbol in PHENOTYPES}
+    return Trial(
+        key=f"{arm}{labels}{seed}",
+        arm=arm,
+        labels=labels,
+        seed=seed,
+        seconds=1.0,
+        r2={"all": r2, "normal": r2},
+        mae={"all": r2, "normal": r2},
+    )
+
+
+@pytest.mark.parametrize("labels", [0.01, 1.0])
+def test_each_arm_leaves_out_what_its_name_says(labels):
+    base = Recipe()
+    found = arms(base, labels)
+    assert all(recipe.split.labels == labels for recipe in found.values())
+    assert all(recipe.ecg == base.ecg for recipe in found.values())
+    for name in (SCRATCH, LONG_SCRATCH, PEOPLE):
+        assert (found[name].masked_schedule.epochs, found[name].pretraining.epochs) == (0, 0)
+    assert found[MASKED].pretraining.epochs == 0 < found[MASKED].masked_schedule.epochs
+    anchors = {name: [anchor.name for anchor in found[name].contrast.anchors] for name in (ED, ES, BOTH, BETWEEN)}
+    assert anchors == {ED: ["ed"], ES: ["es"], BOTH: ["ed", "es"], BETWEEN: ["ed", "es"]}
+    assert found[BETWEEN].contrast.between == 1.0
+    assert not found[PEOPLE].heads.ecg
+    assert found[WITH_PEOPLE].heads.ecg
+    assert found[WITH_PEOPLE].heads.covariates == ("age", "sex", "height", "weight")
+
+
+def test_where_labels_are_scarce_teachers_read_none_unless_the_name_says_so():
+    found = arms(Recipe(), 0.1)
+    assert {name for name, one in found.items() if one.pretraining.epochs and one.teacher.by == "phenotypes"} == {
+        TAUGHT
+    }
+    whole = arms(Recipe(), 1.0)
+    assert {name for name, one in whole.items() if one.pretraining.epochs and one.teacher.by == "masked"} == {UNTAUGHT}
+
+
+@pytest.mark.parametrize("labels", [0.01, 0.1, 1.0])
+def test_the_long_baseline_sees_as_many_ecgs(labels):
+    base = replace(Recipe(), masked_schedule=replace(Recipe().masked_schedule, epochs=5))
+    long = arms(base, labels)[LONG_SCRATCH].finetuning.epochs * labels
+    whole = base.masked_schedule.epochs + base.pretraining.epochs + base.finetuning.epochs * labels
+    assert whole <= long < whole + 1
+
+
+def test_frozen_arms_are_the_same_but_for_the_encoder():
+    found = arms(Recipe(), 1.0, frozen=True)
+    frozen = [name for name in found if name.endswith(FROZEN)]
+    assert SCRATCH + FROZEN in frozen
+    for name in frozen:
+        usual = found[name.removesuffix(FROZEN)]
+        assert found[name] == replace(usual, heads=replace(usual.heads, encoder_slowdown=0.0))
+
+
+def test_the_same_training_has_the_same_key_whatever_its_version():
+    one = Recipe()
+    assert key_of("c", one) == key_of("c", replace(one, version="9.9.9"))
+    assert len({key_of("c", one), key_of("d", one), key_of("c", replace(one, seed=7))}) == 3
+
+
+def test_trials_come_back_as_they_were_written(tmp_path):
+    trials = [trial(BOTH, 1.0, 1, 0.5), trial(ED, 0.1, 2, float("nan"))]
+    write_trials(tmp_path / "t.jsonl", trials)
+    assert repr(read_trials(tmp_path / "t.jsonl")) == repr(trials)
+    assert read_trials(tmp_path / "none.jsonl") == []
+
+
+def test_an_interrupted_ablation_goes_on_where_it_stood(toy_checkpoint, toy_cohort, tmp_path):
+    done = []
+
+    def trained(cohort, folder, recipe):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(recipe)
+        return toy_checkpoint
+
+    def chosen(labels):
+        return {name: recipe for name, recipe in arms(hearts.TINY, labels).items() if name in (SCRATCH, BOTH)}
+
+    settings = {"seeds": (1, 2), "fractions": (0.5, 1.0), "train": trained}
+    with pytest.raises(KeyboardInterrupt):
+        ablate(toy_cohort, tmp_path, chosen, **settings)
+    assert len(read_trials(tmp_path / RESULTS)) == 3
+    before, done = list(done), []
+    trials = ablate(
+        toy_cohort, tmp_path, chosen, **settings | {"train": lambda *a: done.append(a[2]) or toy_checkpoint}
+    )
+    assert len(trials) == 8
+    assert not {key_of("", one) for one in before} & {key_of("", one) for one in done}
+    rows = [row for row in toy_checkpoint.evaluation.performance if row.group == "all"]
+    assert trials[0].r2["all"] == {row.symbol: row.r2 for row in rows}
+    assert "| from scratch |" in (tmp_path / "report.md").read_text()
+    assert (tmp_path / "ablation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_training_under_two_names_is_done_once(toy_checkpoint, toy_cohort, tmp_path):
+    done = []
+    trials = ablate(
+        toy_cohort,
+        tmp_path,
+        lambda labels: {"one": hearts.TINY, "two": hearts.TINY},
+        seeds=(1,),
+        fractions=(1.0,),
+        train=lambda *a: done.append(a) or toy_checkpoint,
+    )
+    assert [len(done), [one.arm for one in trials]] == [1, ["one", "two"]]
+    assert {**asdict(trials[0]), "arm": "two"} == asdict(trials[1])
+
+
+def test_real_trainings_end_in_a_report(toy_cohort, trained, tmp_path):
+    def chosen(labels):
+        return {name: one for name, one in arms(hearts.TINY, labels).items() if name in (SCRATCH, ES)}
+
+    trials = ablate(toy_cohort, tmp_path, chosen, seeds=(1,), fractions=(1.0,), train=trained)
+    assert [one.arm for one in trials] == [SCRATCH, ES]
+    assert all(np.isfinite(list(one.r2["all"].values())).all() for one in trials)
+
+
+@pytest.fixture
+def trained(run):
+    return lambda cohort, folder, recipe: train(cohort, folder, recipe, run)
+
+
+def test_the_interval_is_that_of_a_t_test():
+    values = [0.1, 0.3, 0.15, 0.22]
+    known = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    found = mean_of([*values, float("nan")])
+    assert (found.low, found.high) == pytest.approx((known.low, known.high))
+    assert (found.value, found.seeds) == (pytest.approx(np.mean(values)), 4)
+    assert mean_of([0.2]).verdict == "undecided"
+    assert mean_of([]).seeds == 0
+
+
+def test_gains_are_paired_by_seed():
+    noise = {1: 0.0, 2: 0.3, 3: -0.3}
+    jitter = {1: 0.0, 2: 0.001, 3: -0.001}
+    trials = [trial(SCRATCH, 0.1, seed, 0.3 + noise[seed]) for seed in SEEDS]
+    trials += [trial(BOTH, 0.1, seed, 0.35 + noise[seed] + jitter[seed]) for seed in SEEDS]
+    gain = Comparison(trials).gain(BOTH, SCRATCH, 0.1, "all", EVERY)
+    assert gain.value == pytest.approx(0.05)
+    assert gain.verdict == "yes"
+    assert f"{BOTH} beats {SCRATCH} at 10% of the labels, everybody: yes" in sentences(Comparison(trials))[0]
+
+
+@pytest.mark.parametrize(("both", "verdict"), [(0.6, "yes"), (0.4, "no")])
+def test_the_claim_of_the_paper_is_judged_by_what_the_second_phase_adds(both, verdict):
+    jitter = {1: 0.0, 2: 0.002, 3: -0.002}
+    trials = [trial(arm, 1.0, seed, 0.5, 0.5) for arm in (ED, ES) for seed in SEEDS]
+    trials += [trial(BOTH, 1.0, seed, both + jitter[seed], 0.52) for seed in SEEDS]
+    found = Comparison(trials)
+    assert found.functional_gain(1.0, "all").value == pytest.approx((both - 0.5) - 0.02)
+    assert found.second_phase(1.0, "all", STRUCTURAL).value == pytest.approx(0.02)
+    (line,) = (one for one in sentences(found) if one.startswith("Functional") and "everybody" in one)
+    assert f": {verdict}," in line
+
+
+def test_a_report_with_one_seed_and_missing_arms_says_so(tmp_path):
+    told = write_ablation([trial(SCRATCH, 0.01, 1, 0.1), trial(BOTH, 0.01, 1, 0.2)], tmp_path)
+    assert "undecided, mean R² +0.100 (one seed, no interval)" in told[0]
+    assert not any(MASKED in line for line in told)
+    assert "nan" not in (tmp_path / "report.md").read_text()

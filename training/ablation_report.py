@@ -1,0 +1,120 @@
+"""Report of an ablation: Markdown, and the plot of R² against the share of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from training.arms import BOTH, FROZEN, MASKED, SCRATCH
+from training.comparison import EVERY, FUNCTIONAL, STRUCTURAL, Comparison, Mean, sentences
+from training.trials import GROUPS, Trial
+
+matplotlib.use("Agg")
+
+SETS = {"all phenotypes": EVERY, "functional": FUNCTIONAL, "structural": STRUCTURAL}
+STRONG = {SCRATCH: "#777777", MASKED: "#c98a00", BOTH: "#2563a8"}
+
+
+def write_ablation(trials: Sequence[Trial], folder: Path) -> list[str]:
+    """Write report.md and ablation.png; returns the sentences."""
+    found = Comparison(trials)
+    folder.mkdir(parents=True, exist_ok=True)
+    _plot(found).savefig(folder / "ablation.png", dpi=110)
+    environment = jinja2.Environment(autoescape=False, trim_blocks=True, lstrip_blocks=True)  # noqa: S701  # Markdown
+    text = environment.from_string(_MARKDOWN).render(
+        sentences=sentences(found),
+        trainings=len({trial.key for trial in trials}),
+        hours=sum({trial.key: trial.seconds for trial in trials}.values()) / 3600,
+        seeds=len({trial.seed for trial in trials}),
+        functional=", ".join(FUNCTIONAL),
+        structural=", ".join(STRUCTURAL),
+        tables=[_table(found, group, labels) for group in GROUPS for labels in found.fractions],
+        titles=["arm", *SETS, f"against {SCRATCH}", *EVERY],
+    )
+    (folder / "report.md").write_text(text)
+    return sentences(found)
+
+
+def _table(found: Comparison, group: str, labels: float) -> dict[str, object]:
+    who = "Everybody" if group == "all" else "Normals only"
+    rows = [_row(found, arm, labels, group) for arm in found.arms if found.scores(arm, labels, group, EVERY)]
+    return {"title": f"{who}, {labels:.0%} of the labels", "rows": rows}
+
+
+def _row(found: Comparison, arm: str, labels: float, group: str) -> list[str]:
+    means = [found.mean(arm, labels, group, symbols) for symbols in (*SETS.values(), *((one,) for one in EVERY))]
+    gain = "" if arm == SCRATCH else str(found.gain(arm, SCRATCH, labels, group, EVERY))
+    cells = [_cell(mean) for mean in means]
+    return [arm, *cells[: len(SETS)], gain, *cells[len(SETS) :]]
+
+
+def _cell(mean: Mean) -> str:
+    if mean.seeds == 0:
+        return "–"
+    return f"{mean.value:.2f}" if mean.seeds < 2 else f"{mean.value:.2f} ± {mean.high - mean.value:.2f}"
+
+
+def _plot(found: Comparison) -> Figure:
+    """Mean R² against the share of labels: everybody above, normals below; bars are 95 % over seeds."""
+    figure = Figure(figsize=(14, 9), layout="constrained")
+    for row, group in zip(figure.subplots(2, len(SETS), sharex=True), GROUPS, strict=True):
+        for axes, (name, symbols) in zip(row, SETS.items(), strict=True):
+            _curves(axes, found, group, symbols)
+            axes.set_title(f"{name}, {'everybody' if group == 'all' else 'normals'}", fontsize=10)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+    figure.suptitle("R² on participants never seen, against the share of the labels that training read")
+    return figure
+
+
+def _curves(axes: Axes, found: Comparison, group: str, symbols: Sequence[str]) -> None:
+    for arm in (one for one in found.arms if not one.endswith(FROZEN)):
+        means = {labels: found.mean(arm, labels, group, symbols) for labels in found.fractions}
+        known = {labels: mean for labels, mean in means.items() if mean.seeds}
+        reach = [mean.high - mean.value if mean.seeds > 1 else 0.0 for mean in known.values()]
+        colour, width = (STRONG[arm], 2.2) if arm in STRONG else (None, 0.9)
+        values = [mean.value for mean in known.values()]
+        axes.errorbar(list(known), values, yerr=reach, marker="o", ms=3, label=arm, color=colour, lw=width)
+    axes.axhline(0, color="#bbbbbb", lw=0.8)
+    axes.set_xscale("log")
+    axes.set_xticks(found.fractions, [f"{labels:.0%}" for labels in found.fractions])
+    axes.set_xticks([], minor=True)
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], -0.5))
+
+
+_MARKDOWN = """# Ablation: what each part of the method is worth
+
+{{ trainings }} trainings over {{ seeds }} seeds in {{ "%.1f"|format(hours) }} hours. Every figure is R² on participants
+that no training saw, as a mean over seeds ± half of a 95 % interval (Student's t). Seeds change where the weights start
+and the order of the batches; the split and whose labels are read are the same for all, and differences are paired by
+seed: an interval says how far another seed could move them, not another cohort. Where labels are scarce, the CMR
+encoders of every arm learn without any, unless its name says otherwise.
+
+Functional: {{ functional }}. Structural: {{ structural }}.
+
+## What it says
+
+{% for line in sentences %}
+- {{ line }}
+{% else %}
+- the arms that would be compared are not there
+{% endfor %}
+
+![R² against the share of labels](ablation.png)
+{% for table in tables %}
+
+## {{ table.title }}
+
+| {{ titles|join(" | ") }} |
+|{% for _ in titles %} --- |{% endfor %}
+
+{% for row in table.rows %}
+| {{ row|join(" | ") }} |
+{% endfor %}
+{% endfor %}
+"""
