@@ -10,12 +10,13 @@ import torch
 
 from models.phenotypes import PREDICTED
 from tests.training import hearts
-from training.cohort import rows, split
+from training.cohort import rows
 from training.config import Anchor, Contrast, Schedule, VitWidths
 from training.dataset import prepare
 from training.ecg_encoder import build_ecg_encoder
 from training.finetune import finetune
 from training.pretrain import FRAMES, TRACKS, Aligned, Source, pairs, pretrain, projected, step
+from training.split import split
 from training.temporal import PHASES, NoCine
 from training.train import train
 
