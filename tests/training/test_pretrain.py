@@ -15,7 +15,7 @@ from training.config import Anchor, Contrast, Schedule, VitWidths
 from training.dataset import prepare
 from training.ecg_encoder import build_ecg_encoder
 from training.finetune import finetune
-from training.pretrain import FRAMES, TRACKS, Aligned, Source, pairs, pretrain, projected, step
+from training.pretrain import CINE, TRACKS, Aligned, Source, pairs, pretrain, projected, step
 from training.split import split
 from training.temporal import PHASES, NoCine
 from training.train import train
@@ -179,7 +179,7 @@ def test_frames_and_ecgs_of_one_phase_are_brought_together(data, anchors, run):
     source = Source.of(seen, anchors, recipe, run)
     with torch.no_grad():
         batch = source.plain(seen.parts["train"])
-        local = net.temporal(net.encoder.tokens(batch["ecg"]), batch[TRACKS], batch[FRAMES])
+        local = net.temporal(net.encoder.tokens(batch["ecg"]), batch[TRACKS], batch[CINE])
     assert history.train[-1] < 0.5 * history.train[0]
     assert local.mean() < 1.0  # ln 8 = 2.08 at chance
 
