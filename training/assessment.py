@@ -7,22 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
-from sklearn.calibration import calibration_curve
-from sklearn.metrics import brier_score_loss
 
-from models.bundle import Performance
-from models.intervals import Propagation, values
-from models.phenotypes import PHENOTYPES, PREDICTED
+from models.bundle import Performance, Retrieval
+from models.intervals import Propagation
+from models.phenotypes import PREDICTED
 from training.bootstrap import Resampling, Span, span
 from training.calibrate import coverage
-from training.evaluate import LOW_EF, Predictions, discriminations
-from training.subgroups import SMALLEST, Mask
+from training.checkpoint import Checkpoint
+from training.evaluate import LOW_EF, Predictions, discriminations, performances
+from training.held_out import HeldOut
+from training.neighbours import Neighbours, neighbours
+from training.reliability import Reliability, RiskCoverage, reliabilities, risk_coverage
+from training.subgroups import SMALLEST, Mask, subgroups
 
 Floats = NDArray[np.float64]
-
-BINS = 10
-NEAREST = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,59 +54,82 @@ class Ranking:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Reliability:
-    """Whether a stated probability is how often it happens.
+class Assessment:
+    """All figures of one checkpoint.
 
     Attributes
     ----------
-    brier : mean squared error of the probability (Brier, Mon Weather Rev 1950;78:1)
-    brier_of_prevalence : the same of always saying how common it is
-    stated, observed : (bins,) mean probability and share, in bins of equal numbers
+    simulated : whether the hearts are
+    points : symbol -> (n,) estimates, for the plots
+    level : that the intervals are meant to cover
+    retrieval : as it was after the contrastive stage, before the encoder moved on
     """
 
-    condition: str
-    n: int
-    positives: int
-    brier: float
-    brier_of_prevalence: float
-    stated: Floats
-    observed: Floats
+    name: str
+    version: str
+    simulated: bool
+    participants: int
+    test: Predictions
+    points: Mapping[str, Floats]
+    level: float
+    agreements: Sequence[Agreement]
+    rankings: Sequence[Ranking]
+    reliabilities: Sequence[Reliability]
+    risks: Sequence[RiskCoverage]
+    retrieval: Sequence[Retrieval]
+    neighbours: Neighbours | None
+
+    def of_group(self, group: str) -> list[Agreement]:
+        """Every phenotype in one group."""
+        return [row for row in self.agreements if row.performance.group == group]
+
+    @property
+    def groups(self) -> list[str]:
+        """Those with figures, everybody first."""
+        return list(dict.fromkeys(row.performance.group for row in self.agreements))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class RiskCoverage:
-    """Whether the estimates that claim to be surer are nearer to the truth.
+def assess(checkpoint: Checkpoint, held: HeldOut, ceilings: Mapping[tuple[str, str], float]) -> Assessment:
+    """Measure everything on the test part.
 
-    Attributes
+    Parameters
     ----------
-    sure, unsure : MAE of the halves with the narrower and the wider intervals
-    curve : (10,) MAE of the surest tenth, two tenths … all
+    ceilings : (group, symbol) -> the best R² that any model could reach on this cohort, where it is known
     """
+    test, cohort, rows = held.test, held.cohort, held.rows
+    measured, groups = checkpoint.evaluation, subgroups(cohort, rows)
+    resampling = Resampling.of(cohort.participants[rows])
+    propagation = Propagation.of(PREDICTED, measured.interval)
+    smallest = min(SMALLEST, len(rows))
+    found = performances(test, groups, held.train_truth, smallest, resampling, ceilings)
+    return Assessment(
+        name=checkpoint.recipe.name,
+        version=checkpoint.recipe.version,
+        simulated=held.simulated,
+        participants=len(np.unique(cohort.participants[rows])),
+        test=test,
+        points=test.points(),
+        level=measured.interval.level,
+        agreements=agreements(found, test, groups, propagation, resampling),
+        rankings=rankings(test, groups, resampling, smallest),
+        reliabilities=list(
+            reliabilities(measured.conditions, test, cohort.sex[rows].tolist(), np.array(measured.interval.correlation))
+        ),
+        risks=risk_coverage(test, propagation),
+        retrieval=measured.retrieval,
+        neighbours=neighbours(held.embedding, _people(held), np.log(_predicted(test)), cohort.participants[rows]),
+    )
 
-    symbol: str
-    sure: float
-    unsure: float
-    curve: Floats
+
+def _people(held: HeldOut) -> Floats:
+    """Age, sex and heart rate, (n, 3)."""
+    cohort, rows = held.cohort, held.rows
+    sex = np.select([cohort.sex[rows] == "F", cohort.sex[rows] == "M"], [-1.0, 1.0], np.nan)
+    return np.stack((cohort.age[rows], sex, cohort.heart_rate[rows]), axis=1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Neighbours:
-    """How alike the nearest are: RMS difference of their standardised log phenotypes.
-
-    Attributes
-    ----------
-    nearest : how many are looked at
-    embedding : of the nearest by cosine of the ECG embedding
-    people : of the nearest in age, sex and heart rate
-    chance : of anybody
-    best : of the nearest by phenotypes themselves, which no retrieval can beat
-    """
-
-    nearest: int
-    embedding: float
-    people: float
-    chance: float
-    best: float
+def _predicted(test: Predictions) -> Floats:
+    return np.stack([test.measured(symbol) for symbol in PREDICTED], axis=1)
 
 
 def agreements(
@@ -146,12 +167,14 @@ def worst_covered(rows: Sequence[Agreement]) -> Agreement:
     return min(rows, key=lambda row: row.coverage)
 
 
-def rankings(test: Predictions, groups: Mapping[str, Mask], resampling: Resampling) -> list[Ranking]:
+def rankings(
+    test: Predictions, groups: Mapping[str, Mask], resampling: Resampling, smallest: int = SMALLEST
+) -> list[Ranking]:
     """The area under the ROC curve at each cut-off of LVEF, in every group large enough."""
     truth, estimated = test.measured("LVEF"), test.points()["LVEF"]
     known = np.isfinite(truth) & np.isfinite(estimated)
     limits = {f"LVEF <= {limit:g} %": limit for limit in LOW_EF}
-    large = {name: inside for name, inside in groups.items() if (inside & known).sum() >= SMALLEST}
+    large = {name: inside for name, inside in groups.items() if (inside & known).sum() >= smallest}
     found = []
     for one in discriminations(test, large):
         rows = known & large[one.group]
@@ -167,95 +190,3 @@ def rankings(test: Predictions, groups: Mapping[str, Mask], resampling: Resampli
             )
         )
     return found
-
-
-def implied(test: Predictions, normals: Floats) -> dict[str, tuple[Floats, Mask]]:
-    """Condition -> the probability that the predicted distribution of LVEF gives it, and whether it is so.
-
-    Parameters
-    ----------
-    normals : (draws, phenotypes) correlated errors, as the intervals are made with
-    """
-    ejection = [values(PREDICTED, mean + sd * normals, None)["LVEF"] for mean, sd, _ in test]
-    drawn, truth = np.array(ejection), test.measured("LVEF")
-    known = np.isfinite(truth)
-    return {f"LVEF <= {limit:g} %": ((drawn[known] <= limit).mean(axis=1), truth[known] <= limit) for limit in LOW_EF}
-
-
-def reliability(condition: str, probability: Floats, happened: Mask) -> Reliability:
-    """Reliability of one condition's probabilities."""
-    observed, stated = calibration_curve(happened, probability, n_bins=BINS, strategy="quantile")
-    prevalence = float(happened.mean())
-    return Reliability(
-        condition=condition,
-        n=len(happened),
-        positives=int(happened.sum()),
-        brier=float(brier_score_loss(happened, probability)),
-        brier_of_prevalence=prevalence * (1 - prevalence),
-        stated=stated,
-        observed=observed,
-    )
-
-
-def risk_coverage(test: Predictions, propagation: Propagation) -> list[RiskCoverage]:
-    """Every phenotype, the estimates ordered by the widths of their intervals."""
-    points, bounds = test.points(), test.intervals(propagation)
-    found = []
-    for symbol in PHENOTYPES:
-        error = np.abs(points[symbol] - test.measured(symbol))
-        one = _risk_coverage(symbol, error, np.ptp(bounds[symbol], axis=1))
-        found += [] if one is None else [one]
-    return found
-
-
-def _risk_coverage(symbol: str, error: Floats, width: Floats) -> RiskCoverage | None:
-    """None where too few were measured to be cut into tenths."""
-    known = np.isfinite(error) & np.isfinite(width)
-    if known.sum() < BINS:
-        return None
-    ordered = error[known][np.argsort(width[known], kind="stable")]
-    half = len(ordered) // 2
-    ends = np.linspace(0, len(ordered), BINS + 1).round().astype(int)[1:]
-    return RiskCoverage(
-        symbol=symbol,
-        sure=float(ordered[:half].mean()),
-        unsure=float(ordered[half:].mean()),
-        curve=np.array([ordered[:end].mean() for end in ends]),
-    )
-
-
-def neighbours(
-    embedding: Floats, people: Floats, logarithms: Floats, participants: NDArray[np.generic], nearest: int = NEAREST
-) -> Neighbours:
-    """How alike the phenotypes of the nearest are; another visit of the same participant is nobody's neighbour.
-
-    Parameters
-    ----------
-    embedding : (n, d)
-    people : (n, 3) age, sex as ±1, heart rate
-    logarithms : (n, phenotypes); who lacks one is left out
-    """
-    known = np.isfinite(logarithms).all(axis=1) & np.isfinite(people).all(axis=1)
-    own = participants[known][:, None] == participants[known][None, :]
-    phenotypes = _standardised(logarithms[known])
-    alike = cdist(phenotypes, phenotypes) / np.sqrt(phenotypes.shape[1])
-    persons = _standardised(people[known])
-    nearest = min(nearest, int((~own).sum(axis=1).min()))
-
-    def of(distance: Floats) -> float:
-        chosen = np.argsort(np.where(own, np.inf, distance), axis=1, kind="stable")[:, :nearest]
-        return float(np.take_along_axis(alike, chosen, axis=1).mean())
-
-    return Neighbours(
-        nearest=nearest,
-        embedding=of(cdist(embedding[known], embedding[known], "cosine")),
-        people=of(cdist(persons, persons)),
-        chance=float(alike[~own].mean()),
-        best=of(alike),
-    )
-
-
-def _standardised(columns: Floats) -> Floats:
-    spread = columns.std(axis=0)
-    scaled: Floats = (columns - columns.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    return scaled
