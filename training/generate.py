@@ -18,11 +18,11 @@ import numpy as np
 from rich.progress import Progress
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it carries none
 
-import training.cmr
+import training.grid
 import training.simulate
 from models.phenotypes import PHENOTYPES
-from training.cmr import canonical
 from training.cohort import CohortError, Entry, participants_in, write_shard
+from training.grid import canonical
 from training.simulate import Participant, simulate
 from training.simulate.setting import ENRICHED, SETTINGS, Setting
 
@@ -181,7 +181,7 @@ def from_simulation(participant: Participant) -> Entry:
 def simulator_digest() -> str:
     """SHA-256 of the source that decides what a participant is: those of two simulators are never one cohort."""
     simulator = Path(training.simulate.__path__[0]).glob("*.py")
-    files = [*sorted(file for file in simulator if file.name not in _BESIDE), Path(training.cmr.__file__)]
+    files = [*sorted(file for file in simulator if file.name not in _BESIDE), Path(training.grid.__file__)]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

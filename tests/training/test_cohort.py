@@ -10,9 +10,9 @@ import pytest
 
 from models.ecg.recording import Recording
 from tests.training import hearts
-from training.cmr import SHAPE, SPACING, canonical
 from training.cohort import PARTS, load, rows, split, write_shard, write_split
 from training.config import Split
+from training.grid import SHAPE, SPACING, canonical
 
 
 @pytest.fixture(scope="module")
