@@ -23,7 +23,7 @@ from training.checkpoint import Checkpoint
 from training.cohort import load
 from training.config import Recipe
 from training.export import export, free_place
-from training.generate import generate, shards_in
+from training.generate import generate
 from training.realism.ceiling import read_ceiling
 from training.simulation import CORES, CohortFolder, Processes, Seed
 from training.terminal import progress_bars, refusals
@@ -59,8 +59,8 @@ def demo(
     with refusals():
         free_place(recipe, out)  # now, not after the work
     with progress_bars() as progress:
-        shards = _simulated(work / "cohort", participants, seed, processes, progress)
-        checkpoint = _trained(shards, work, recipe, threads, progress)
+        _simulated(work / "cohort", participants, seed, processes, progress)
+        checkpoint = _trained(work / "cohort", work, recipe, threads, progress)
     _exported(checkpoint, out, read_ceiling(work / "cohort"))
 
 
@@ -77,7 +77,7 @@ def train_command(
     Example: python -m training train data/cohort --work runs/first
     """
     with progress_bars() as progress:
-        checkpoint = _trained(shards_in(folder), work, replace(Recipe(), seed=seed, version=version), threads, progress)
+        checkpoint = _trained(folder, work, replace(Recipe(), seed=seed, version=version), threads, progress)
     _show(checkpoint, read_ceiling(folder))
 
 
@@ -92,14 +92,14 @@ def export_command(
     _exported(Checkpoint.load(checkpoint), out)
 
 
-def _simulated(folder: Path, participants: int, seed: int, processes: int, progress: Progress) -> list[Path]:
+def _simulated(folder: Path, participants: int, seed: int, processes: int, progress: Progress) -> None:
     with refusals():
-        return generate(folder, participants=participants, seed=seed, processes=processes, progress=progress)
+        generate(folder, participants=participants, seed=seed, processes=processes, progress=progress)
 
 
-def _trained(shards: list[Path], work: Path, recipe: Recipe, threads: int, progress: Progress) -> Checkpoint:
+def _trained(folder: Path, work: Path, recipe: Recipe, threads: int, progress: Progress) -> Checkpoint:
     with refusals():
-        cohort = load(shards)
+        cohort = load(folder, unreadable=recipe.split.faults)
         torch.set_num_threads(threads)
         return train(cohort, work, recipe, progress)
 

@@ -31,6 +31,8 @@ class Split(_Stated):
     """Shares of the participants; each participant falls by a digest of its id, so a growing cohort moves nobody.
 
     `labels` is the share of the train part whose phenotypes training may read; the rest are pairs without labels.
+    `faults` says what becomes of what `training.check` finds: the cohort is refused, or the visit, or the one wrong
+    number of it, is left out.
     """
 
     validation: float = 0.08
@@ -38,6 +40,7 @@ class Split(_Stated):
     test: float = 0.12
     labels: float = 1.0
     seed: int = 0
+    faults: Literal["refuse", "exclude"] = "exclude"
 
 
 @dataclass(frozen=True, kw_only=True)

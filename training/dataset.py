@@ -1,9 +1,10 @@
-"""Dataset: a cohort as the tensors that training reads, split by participant, targets standardised."""
+"""Dataset: a cohort as the tensors that training reads, split by participant, targets and covariates standardised."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,65 +13,153 @@ from rich.progress import Progress
 from torch import Tensor
 
 from models.phenotypes import PREDICTED
-from training.cohort import PARTS, Cohort, CohortError, Part, rows, split
-from training.config import Recipe
-from training.encoders import decimate
+from training.cache import cached_ecg, cached_faults, cached_images
+from training.check import FaultyCohort, admitted, write_report
+from training.cohort import Cohort, CohortError, Fault, rows
+from training.config import COVARIATES, Recipe
+from training.split import PARTS, Part, Parts, given_or_dealt, labelled
+
+FEWEST_LABELS = 2
+"""Participants that a mean and a standard deviation of a phenotype need."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Dataset:
-    """Tensors of all participants, and which of them belong to which part.
+    """Tensors of all visits, and which of them belong to which part; row i of everything is visit i of the cohort.
 
     Attributes
     ----------
-    ecg : (n, 12, samples / decimation) float32 millivolts, preprocessed
-    volumes : phase ("ed", "es") -> (n, slices, rows, columns) uint8
+    cohort : as it is trained on and measured against: what is wrong with a number of a visit has made it NaN
+    faults : what was found wrong with the cohort; what they exclude is in no part
+    split : the participants of each part, for the split file
+    ecg : (n, 12, samples / decimation) float32 millivolts, preprocessed; mapped from disk
+    volumes : anchor ("ed", "es", …) -> (n, slices, rows, columns) uint8; mapped from disk
+    cine : (n, frames, rows, columns) uint8, mapped from disk; None where the cohort has none
     targets : (n, phenotypes) standardised natural logarithms; NaN where not measured
-    log_mean, log_sd : (phenotypes,) of the train part, which undo that
+    log_mean, log_sd : (phenotypes,) of the labelled part, which undo that
+    covariates : (n, 4) in the order of `COVARIATES`, standardised; NaN where unknown
+    covariate_mean, covariate_sd : (4,) of the train part; 0 and 1 for sex, which is −1 (F) or +1 (M)
+    participants : (n,) int64, the same number for all visits of one participant
     parts : part -> rows
+    labelled : rows of the train part whose phenotypes may be read
     sampling_rate : hertz of `ecg`
     """
 
+    cohort: Cohort
+    faults: list[Fault]
+    split: Parts
     ecg: Tensor
     volumes: Mapping[str, Tensor]
+    cine: Tensor | None
     targets: Tensor
     log_mean: Tensor
     log_sd: Tensor
+    covariates: Tensor
+    covariate_mean: Tensor
+    covariate_sd: Tensor
+    participants: Tensor
     parts: Mapping[Part, Tensor]
+    labelled: Tensor
     sampling_rate: float
 
+    def to(self, device: torch.device | str) -> Dataset:
+        """The same with its tensors on another device; rows stay where they are drawn, on the CPU."""
+        return replace(
+            self,
+            ecg=self.ecg.to(device),
+            volumes={anchor: volume.to(device) for anchor, volume in self.volumes.items()},
+            cine=None if self.cine is None else self.cine.to(device),
+            targets=self.targets.to(device),
+            covariates=self.covariates.to(device),
+        )
 
-def prepare(cohort: Cohort, recipe: Recipe, progress: Progress) -> Dataset:
-    """Preprocess every ECG once, exactly as serving will, and standardise the targets."""
-    parts = {
-        part: torch.from_numpy(rows(cohort, ids)) for part, ids in split(cohort.ids.tolist(), recipe.split).items()
-    }
+
+def prepare(
+    cohort: Cohort, recipe: Recipe, progress: Progress, cache: Path | None = None, processes: int = 1
+) -> Dataset:
+    """Check everybody, preprocess every ECG exactly as serving will, and standardise; each once for each cohort.
+
+    Parameters
+    ----------
+    cache : folder of what is computed once; None for `cache` in the folder of the cohort
+    processes : that preprocess and check; nothing depends on it
+
+    Raises
+    ------
+    FaultyCohort
+        If something is wrong with the cohort and the recipe says to refuse then.
+    CohortError
+        If a part has nobody, or nobody's labels may be read.
+    """
+    cache = cohort.folder / "cache" if cache is None else cache
+    faults = cached_faults(cohort, recipe, cache, processes, progress)
+    if faults and recipe.split.faults == "refuse":
+        raise FaultyCohort(f"{len(faults)} faults, the first: {faults[0]}; see {write_report(cache, faults)[1]}")
+    write_report(cache, faults)
+    cohort, usable = admitted(cohort, faults)
+    split = given_or_dealt(cohort, recipe.split)
+    parts = {part: _tensor(_rows(cohort, split[part], usable)) for part in PARTS}
     empty = [part for part in PARTS if not len(parts[part])]
     if empty:
-        raise CohortError(f"{len(cohort)} participants are too few: nobody falls into {', '.join(empty)}")
+        raise CohortError(f"{usable.sum()} usable visits are too few: nobody falls into {', '.join(empty)}")
+    readable = _rows(cohort, labelled(split["train"], recipe.split), usable)
     logarithms = np.log(np.stack([cohort.column(symbol) for symbol in PREDICTED], axis=1))
-    targets = torch.from_numpy(logarithms.astype(np.float32))
-    mean, sd = _moments(logarithms[parts["train"].numpy()])
+    log_mean, log_sd = _moments(logarithms[readable])
+    covariates = _covariates(cohort)
+    mean, sd = _covariate_moments(covariates[parts["train"].numpy()])
     return Dataset(
-        ecg=_preprocessed(cohort, recipe, progress),
-        volumes={"ed": torch.from_numpy(cohort.ed), "es": torch.from_numpy(cohort.es)},
-        targets=(targets - mean) / sd,
-        log_mean=mean,
-        log_sd=sd,
+        cohort=cohort,
+        faults=faults,
+        split=split,
+        ecg=cached_ecg(cohort, recipe, cache, processes, progress),
+        volumes={anchor: cached_images(cohort, anchor, cache) for anchor in cohort.volumes},
+        cine=None if cohort.cine is None else cached_images(cohort, "cine", cache),
+        targets=_float((logarithms - log_mean) / log_sd),
+        log_mean=_float(log_mean),
+        log_sd=_float(log_sd),
+        covariates=_float((covariates - mean) / sd),
+        covariate_mean=_float(mean),
+        covariate_sd=_float(sd),
+        participants=torch.from_numpy(np.unique(cohort.participants, return_inverse=True)[1].astype(np.int64)),
         parts=parts,
+        labelled=_tensor(readable),
         sampling_rate=recipe.preprocessing.sampling_rate / recipe.ecg.decimation,
     )
 
 
-def _preprocessed(cohort: Cohort, recipe: Recipe, progress: Progress) -> Tensor:
-    task = progress.add_task("preprocess ECGs", total=len(cohort), note="")
-    ecg = torch.empty(len(cohort), 12, recipe.preprocessing.samples // recipe.ecg.decimation)
-    for row in range(len(cohort)):
-        ecg[row] = decimate(torch.from_numpy(recipe.preprocessing(cohort.recording(row))), recipe.ecg.decimation)
-        progress.advance(task)
-    return ecg
+def _rows(cohort: Cohort, participants: Sequence[str], usable: NDArray[np.bool_]) -> NDArray[np.intp]:
+    found = rows(cohort, participants)
+    return found[usable[found]]
 
 
-def _moments(logarithms: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
-    mean, sd = np.nanmean(logarithms, axis=0), np.nanstd(logarithms, axis=0)
-    return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(sd.astype(np.float32))
+def _moments(logarithms: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each phenotype among those whose labels may be read."""
+    known = np.isfinite(logarithms).sum(axis=0)
+    if (known < FEWEST_LABELS).any():
+        missing = ", ".join(symbol for symbol, count in zip(PREDICTED, known, strict=True) if count < FEWEST_LABELS)
+        raise CohortError(f"fewer than {FEWEST_LABELS} labels may be read of {missing}; raise `labels` of the split")
+    return np.nanmean(logarithms, axis=0), np.nanstd(logarithms, axis=0)
+
+
+def _covariates(cohort: Cohort) -> NDArray[np.float64]:
+    """(n, 4) in the order of `COVARIATES`; sex is −1 (F) or +1 (M)."""
+    sex = np.select([cohort.sex == "F", cohort.sex == "M"], [-1.0, 1.0], np.nan)
+    return np.stack([sex if name == "sex" else getattr(cohort, name) for name in COVARIATES], axis=1)
+
+
+def _covariate_moments(train: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation; 0 and 1 for sex and for what nobody states, and 1 where all are alike."""
+    mean, sd = np.zeros(len(COVARIATES)), np.ones(len(COVARIATES))
+    for column, name in enumerate(COVARIATES):
+        known = train[np.isfinite(train[:, column]), column]
+        if name != "sex" and len(known):
+            mean[column], sd[column] = known.mean(), known.std() or 1.0
+    return mean, sd
+
+
+def _tensor(found: NDArray[np.intp]) -> Tensor:
+    return torch.from_numpy(found.astype(np.int64))
+
+
+def _float(values: NDArray[np.float64]) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))

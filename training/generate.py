@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import multiprocessing
-import multiprocessing.connection
-import os
-import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from rich.progress import Progress
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it carries none
 
 import training.grid
 import training.simulate
 from models.phenotypes import PHENOTYPES
-from training.cohort import CohortError, Entry, participants_in, write_shard
+from training.cohort import SHARD, CohortError, Entry, Manifest
 from training.grid import canonical
+from training.manifest import FILE, Shard, read_manifest, write_manifest
+from training.processes import pool
+from training.shard import shards_in, write_shard
 from training.simulate import Participant, simulate
 from training.simulate.setting import ENRICHED, SETTINGS, Setting
-
-SHARD = 100
-"""Participants in a file: what an interrupted run loses at most."""
 
 SEEDS_APART = 1_000_000
 """Cohorts of different seeds share nobody as long as they are smaller than this."""
 
-DESCRIPTION = "cohort.json"
+SOURCE = "training.simulate"
 
 DEFAULT_SETTING = ENRICHED.name
 
@@ -57,21 +51,20 @@ def generate(
     progress: Progress,
     setting: str = DEFAULT_SETTING,
     shard: int = SHARD,
-) -> list[Path]:
+) -> Manifest:
     """Simulate the participants that are not in the folder yet.
 
-    A shard is a file that is there whole or not at all, named by its first participant; one that holds fewer than it
-    should, because the cohort was smaller, is made anew. So whenever a run ends, nobody is there twice and the next
-    run fills what is missing.
+    A shard is there whole or not at all; one that holds fewer than it should, because the cohort was smaller, is made
+    anew. So whenever a run ends, nobody is there twice and the next run fills what is missing.
 
     Parameters
     ----------
     setting : where the participants come from; see `training.simulate`.
-    shard : participants in a file.
+    shard : participants in one shard.
 
     Returns
     -------
-    The shards that hold the cohort, in order.
+    The manifest of the cohort, which `training.cohort.load` reads.
 
     Raises
     ------
@@ -81,20 +74,30 @@ def generate(
         If the folder was filled with another seed or setting, or by another version of the simulator.
     """
     setting_named(setting)  # refused before anything is written
-    _describe(folder, seed, setting, shard)
-    shards = _shards(folder, seed, participants, shard)
-    missing = {path: part for path, part in shards.items() if not path.exists() or participants_in(path) < len(part)}
+    manifest = _started(folder, seed, setting, shard)
+    seeds = [seed * SEEDS_APART + i for i in range(participants)]
+    parts = {first: seeds[first : first + shard] for first in range(0, participants, shard)}
+    there = shards_in(folder)
+    missing = {first: part for first, part in parts.items() if first not in there or there[first].entries < len(part)}
     task = progress.add_task("simulate", total=participants, note="")
     progress.advance(task, participants - sum(len(part) for part in missing.values()))
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=start_process) as pool:
-        entries = _in_order(pool, processes, [s for part in missing.values() for s in part], setting)
-        for path, part in missing.items():
+    with pool(processes) as workers:
+        entries = _in_order(workers, processes, [s for part in missing.values() for s in part], setting)
+        for first, part in missing.items():
             finished = []
             for one in islice(entries, len(part)):
                 finished.append(one)
                 progress.advance(task)
-            write_shard(path, finished)
-    return list(shards)
+            there[first] = write_shard(folder, first, finished, manifest)
+            write_manifest(folder, _listing(manifest, there))
+    complete = _listing(manifest, there)
+    write_manifest(folder, complete)
+    return complete
+
+
+def _listing(manifest: Manifest, there: Mapping[int, Shard]) -> Manifest:
+    """Every shard in its place, those beyond a smaller number of participants too."""
+    return manifest.with_shards([there[first] for first in sorted(there)])
 
 
 def _in_order(pool: ProcessPoolExecutor, processes: int, seeds: Sequence[int], setting: str) -> Iterator[Entry]:
@@ -110,11 +113,6 @@ def _in_order(pool: ProcessPoolExecutor, processes: int, seeds: Sequence[int], s
 
 def _entries(seeds: Sequence[int], setting: str) -> list[Entry]:
     return [entry(seed, setting) for seed in seeds]
-
-
-def shards_in(folder: Path) -> list[Path]:
-    """The shards of a cohort, in order."""
-    return sorted(folder.glob("shard-*.npz"))
 
 
 def setting_named(name: str) -> Setting:
@@ -140,13 +138,12 @@ def setting_of(folder: Path) -> Setting:
     StaleCohort
         If another version of the simulator made it: the same ids would be other people.
     """
-    path = folder / DESCRIPTION
-    if not path.is_file():
-        raise CohortError(f"{folder} holds no simulated cohort: {DESCRIPTION} is missing")
-    description = json.loads(path.read_text())
-    if description.get("simulator") != simulator_digest():
+    manifest = read_manifest(folder)
+    if manifest.source != SOURCE:
+        raise CohortError(f"{folder} holds no simulated cohort, but one of {manifest.source}")
+    if manifest.made["simulator"] != simulator_digest():
         raise StaleCohort(f"{folder} was made by another version of the simulator; simulate it again")
-    return setting_named(description["setting"])
+    return setting_named(str(manifest.made["setting"]))
 
 
 def entry(seed: int, setting: str = DEFAULT_SETTING) -> Entry:
@@ -163,6 +160,7 @@ def from_simulation(participant: Participant) -> Entry:
     """A simulated participant on the canonical CMR grid."""
     return Entry(
         id=f"sim-{participant.seed}",
+        participant=f"sim-{participant.seed}",
         group=participant.pathology,
         severity=participant.severity,
         sex=participant.sex,
@@ -172,8 +170,10 @@ def from_simulation(participant: Participant) -> Entry:
         heart_rate=participant.heart_rate,
         rhythm=participant.rhythm,
         recording=participant.recording,
-        ed=canonical(participant.ed, participant.spacing),
-        es=canonical(participant.es, participant.spacing),
+        volumes={
+            "ed": canonical(participant.ed, participant.spacing),
+            "es": canonical(participant.es, participant.spacing),
+        },
         phenotypes=np.array([participant.phenotypes[symbol] for symbol in PHENOTYPES]),
     )
 
@@ -189,42 +189,15 @@ _BESIDE = ("dossier.py", "kspace.py", "scan_dicom.py", "scan_nifti.py")
 """What is written of one participant besides a cohort."""
 
 
-def _shards(folder: Path, seed: int, participants: int, shard: int) -> dict[Path, list[int]]:
-    """The files of a cohort and the seeds of each."""
-    seeds = [seed * SEEDS_APART + i for i in range(participants)]
-    starts = range(0, participants, shard)
-    return {folder / f"shard-{start:06d}.npz": seeds[start : start + shard] for start in starts}
-
-
-def _describe(folder: Path, seed: int, setting: str, shard: int) -> None:
-    description = {
-        "source": "training.simulate",
-        "simulator": simulator_digest(),
-        "setting": setting,
-        "seed": seed,
-        "shard": shard,
-    }
-    path = folder / DESCRIPTION
-    folder.mkdir(parents=True, exist_ok=True)
-    if path.exists() and json.loads(path.read_text()) != description:
+def _started(folder: Path, seed: int, setting: str, shard: int) -> Manifest:
+    """The manifest of these participants; the one in the folder, if any, must tell of the same."""
+    made = {"simulator": simulator_digest(), "setting": setting, "seed": seed, "shard": shard}
+    manifest = Manifest(source=SOURCE, made=made)
+    if not (folder / FILE).exists() and not shards_in(folder):
+        write_manifest(folder, manifest)
+    elif not (folder / FILE).exists() or read_manifest(folder).with_shards([]) != manifest:
         raise StaleCohort(
             f"{folder} holds participants of another seed or simulator, or of another setting; "
             "empty it or name another folder"
         )
-    if not path.exists():
-        unfinished = path.with_suffix(".part")
-        unfinished.write_text(json.dumps(description, indent=1))
-        os.replace(unfinished, path)
-
-
-def start_process() -> None:
-    """One BLAS thread for each process, or they wait for one another; and none outlives a parent that was killed."""
-    threadpool_limits(1)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_leave_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _leave_with(sentinel: int) -> None:
-    multiprocessing.connection.wait([sentinel])
-    os._exit(1)
+    return manifest

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from training.cohort import groups_in
-from training.generate import DEFAULT_SETTING, generate, setting_named, shards_in
+from training.cohort import load
+from training.generate import DEFAULT_SETTING, generate, setting_named
 from training.simulate import Again
 from training.simulate.dossier import Contents, write_dossier
 from training.simulate.setting import SETTINGS
@@ -46,10 +46,8 @@ def simulate(
     if out is None:
         raise typer.BadParameter("say where the cohort goes: --out FOLDER")
     with refusals(), progress_bars() as progress:
-        shards = generate(
-            out, participants=participants, seed=seed, processes=processes, progress=progress, setting=setting
-        )
-    counts = Counter(group for shard in shards for group in groups_in(shard))
+        generate(out, participants=participants, seed=seed, processes=processes, progress=progress, setting=setting)
+    counts = Counter(load(out).groups.tolist())
     typer.echo(
         f"{counts.total()} participants in {out}: " + ", ".join(f"{n} {name}" for name, n in counts.most_common())
     )
@@ -115,7 +113,7 @@ def report(
     from training.realism.report import write_report  # noqa: PLC0415  # as above
 
     with refusals(), progress_bars() as progress:
-        verdicts = write_report(shards_in(folder), folder / "report", real, processes, progress)
+        verdicts = write_report(folder, folder / "report", real, processes, progress)
     for line in verdicts:
         typer.echo(line)
     typer.echo(f"The report is in {folder / 'report' / 'index.html'}")

@@ -16,8 +16,9 @@ from rich.progress import Progress
 from torch import Tensor
 
 from models.phenotypes import PREDICTED
+from training.check import write_report
 from training.checkpoint import Checkpoint, Evaluation
-from training.cohort import PARTS, Cohort, Part, rows, split, write_split
+from training.cohort import Cohort
 from training.config import Recipe
 from training.dataset import Dataset, prepare
 from training.encoders import EcgEncoder
@@ -34,6 +35,7 @@ from training.finetune import Predictor, finetune
 from training.fit import History
 from training.golden import choose
 from training.pretrain import SHOWN_BY, DualPhase, anchor_features, pairs, pretrain, projected, train_teacher
+from training.split import PARTS, Part, write_split
 
 SMALLEST_GROUP = 30
 """Participants below which a group's figures would be noise."""
@@ -51,11 +53,12 @@ def train(cohort: Cohort, folder: Path, recipe: Recipe, progress: Progress) -> C
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(recipe.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    parts = split(cohort.ids.tolist(), recipe.split)
-    split_digest = write_split(folder / "split.json", parts)
-    examples = choose(cohort, rows(cohort, parts["validation"]), recipe.preprocessing, recipe.min_duration)
-
     data = prepare(cohort, recipe, progress)
+    cohort, parts = data.cohort, data.split
+    split_digest = write_split(folder / "split.json", parts)
+    write_report(folder, data.faults)
+    examples = choose(cohort, data.parts["validation"].numpy(), recipe.preprocessing, recipe.min_duration)
+
     teachers = {phase: train_teacher(phase, data, recipe, progress) for phase in SHOWN_BY}
     anchors = anchor_features({phase: teacher for phase, (teacher, _) in teachers.items()}, data)
     encoder = EcgEncoder(recipe.ecg)

@@ -8,7 +8,7 @@ import numpy as np
 
 from models.ecg.recording import Recording
 from models.phenotypes import PHENOTYPES, derive
-from training.cohort import Cohort, Entry, load, write_shard
+from training.cohort import Cohort, Entry, Manifest, load, write_cohort
 from training.config import CmrWidths, Contrast, ConvWidths, Heads, Recipe, Schedule, Split
 
 RATE = 500.0
@@ -43,6 +43,7 @@ def entry(seed: int) -> Entry:
     every = {symbol: float(value) for symbol, value in (known | derive(known, rate)).items()}
     return Entry(
         id=f"toy-{seed}",
+        participant=f"toy-{seed}",
         group="normal" if squeeze < 0.45 else "weak",
         severity=squeeze,
         sex="F" if seed % 2 else "M",
@@ -52,8 +53,7 @@ def entry(seed: int) -> Entry:
         heart_rate=rate,
         rhythm="sinus",
         recording=_ecg(size, squeeze, rate, rng),
-        ed=_ball(size),
-        es=_ball(size * squeeze),
+        volumes={"ed": _ball(size), "es": _ball(size * squeeze)},
         phenotypes=np.array([every[symbol] for symbol in PHENOTYPES]),
     )
 
@@ -75,5 +75,10 @@ def _ball(size: float) -> np.ndarray:
 
 
 def cohort(tmp_path, participants: int = 60) -> Cohort:
-    write_shard(tmp_path / "shard-000000.npz", [entry(seed) for seed in range(participants)])
-    return load([tmp_path / "shard-000000.npz"])
+    return written(tmp_path, [entry(seed) for seed in range(participants)])
+
+
+def written(folder, entries, shard: int = 25, **stated) -> Cohort:
+    """These visits as a cohort on disk."""
+    write_cohort(folder, entries, Manifest(source="tests", made={}, **stated), shard=shard)
+    return load(folder)

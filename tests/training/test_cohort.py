@@ -1,18 +1,23 @@
-"""What is written is read, whatever the shards; each participant stays in its part; CMR lies on the one grid."""
+"""What is written is read, whatever the shards; visits know whose they are; CMR lies on the one grid."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.ecg.recording import Recording
 from tests.training import hearts
-from training.cohort import PARTS, load, rows, split, write_shard, write_split
-from training.config import Split
-from training.grid import SHAPE, SPACING, canonical
+from training.cohort import Manifest, load, rows, stream, write_cohort
+from training.grid import SHAPE, SPACING, UnusableVolume, canonical
+from training.manifest import UNITS, read_manifest
+from training.shard import write_shard
+from training.stacked import Stacked
 
 
 @pytest.fixture(scope="module")
@@ -21,93 +26,163 @@ def entries():
 
 
 def test_what_is_written_is_read(entries, tmp_path):
-    write_shard(tmp_path / "a.npz", entries)
-    cohort = load([tmp_path / "a.npz"])
+    cohort = hearts.written(tmp_path, entries, shard=4)
     for row, entry in enumerate(entries):
         np.testing.assert_array_equal(cohort.recording(row).signal, entry.recording.signal)
-        np.testing.assert_array_equal(cohort.ed[row], entry.ed)
-        np.testing.assert_array_equal(cohort.es[row], entry.es)
         np.testing.assert_array_equal(cohort.phenotypes[row], entry.phenotypes)
+        for anchor in ("ed", "es"):
+            np.testing.assert_array_equal(cohort.volumes[anchor][row], entry.volumes[anchor])
         assert (cohort.ids[row], cohort.groups[row], cohort.sex[row]) == (entry.id, entry.group, entry.sex)
+        assert (cohort.participants[row], cohort.rhythms[row]) == (entry.participant, entry.rhythm)
+        for name in ("severity", "age", "height", "weight", "heart_rate"):
+            assert getattr(cohort, name)[row] == getattr(entry, name)
+
+
+def test_what_nobody_knows_stays_unknown(entries, tmp_path):
+    unknown = replace(entries[0], sex="", age=np.nan, weight=np.nan, phenotypes=np.full(12, np.nan))
+    cohort = hearts.written(tmp_path, [unknown])
+    assert cohort.recording(0).sex is None
+    assert cohort.recording(0).age is None
+    assert np.isnan(cohort.weight[0])
+    assert np.isnan(cohort.phenotypes).all()
 
 
 def test_ecgs_of_other_rates_and_lengths_live_in_one_cohort(entries, tmp_path):
     short = Recording(signal=entries[0].recording.signal[:, :2000], sampling_rate=250.0)
-    write_shard(tmp_path / "a.npz", [replace(entries[0], recording=short), *entries[1:3]])
-    cohort = load([tmp_path / "a.npz"])
+    cohort = hearts.written(tmp_path, [replace(entries[0], recording=short), *entries[1:3]], shard=2)
     assert [cohort.recording(row).duration for row in range(3)] == [8.0, 10.0, 10.0]
     np.testing.assert_array_equal(cohort.recording(0).signal, short.signal)
 
 
+def test_a_cohort_may_have_more_anchors_and_a_cine(entries, tmp_path):
+    cine = np.arange(5 * 6 * 7, dtype=np.uint8).reshape(5, 6, 7)
+    late = [entry.volumes["ed"] // 2 for entry in entries]
+    more = [
+        replace(entry, volumes={**entry.volumes, "lge": lge}, cine=cine + n)
+        for n, (entry, lge) in enumerate(zip(entries, late, strict=True))
+    ]
+    cohort = hearts.written(tmp_path, more, shard=4, anchors=("ed", "es", "lge"), cine=cine.shape)
+    np.testing.assert_array_equal(cohort.cine[5], cine + 5)
+    np.testing.assert_array_equal(cohort.volumes["lge"][4], late[4])
+
+
+def test_a_visit_without_an_image_that_the_others_have_is_refused_and_leaves_no_shard(entries, tmp_path):
+    with pytest.raises(ValueError, match="toy-1 has ed"):
+        hearts.written(tmp_path, [entries[0], replace(entries[1], volumes={"ed": entries[1].volumes["ed"]})])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_stay_on_disk_until_they_are_asked_for(entries, tmp_path):
+    """A column that is damaged beyond its header is not noticed by loading, only by looking."""
+    hearts.written(tmp_path, entries)
+    path = tmp_path / "shard-000000" / "volumes-ed.npy"
+    stored = bytearray(path.read_bytes())
+    stored[-1] ^= 1
+    path.write_bytes(stored)
+    cohort = load(tmp_path)
+    assert cohort.digest_of(0) == cohort.digests[0].tobytes()
+    assert cohort.digest_of(5) != cohort.digests[5].tobytes()
+
+
 def test_the_digest_sees_every_sample_and_no_shard_border(entries, tmp_path):
-    write_shard(tmp_path / "whole.npz", entries)
-    write_shard(tmp_path / "first.npz", entries[:2])
-    write_shard(tmp_path / "second.npz", entries[2:])
     nudged = entries[3].recording.signal.copy()
     nudged[4, 100] += 0.0005
     other = replace(entries[3], recording=replace(entries[3].recording, signal=nudged))
-    write_shard(tmp_path / "nudged.npz", [*entries[:3], other, *entries[4:]])
-    whole = load([tmp_path / "whole.npz"]).digest
-    assert load([tmp_path / "first.npz", tmp_path / "second.npz"]).digest == whole
-    assert load([tmp_path / "nudged.npz"]).digest != whole
+    whole = hearts.written(tmp_path / "whole", entries).digest
+    assert hearts.written(tmp_path / "pairs", entries, shard=2).digest == whole
+    assert hearts.written(tmp_path / "nudged", [*entries[:3], other, *entries[4:]]).digest != whole
 
 
-def test_nobody_occurs_twice(entries, tmp_path):
-    write_shard(tmp_path / "a.npz", entries)
+@pytest.mark.parametrize(
+    "change", [{"age": 50.0}, {"participant": "another"}, {"sex": ""}, {"phenotypes": np.full(12, 50.0)}]
+)
+def test_the_digest_sees_every_column(entries, tmp_path, change):
+    whole = hearts.written(tmp_path / "whole", entries).digest
+    assert hearts.written(tmp_path / "other", [replace(entries[0], **change), *entries[1:]]).digest != whole
+
+
+def test_a_cohort_is_streamed_shard_by_shard_in_order(entries, tmp_path):
+    cohort = hearts.written(tmp_path, entries, shard=4)
+    assert [one.ids.tolist() for one in stream(tmp_path)] == [cohort.ids[:4].tolist(), cohort.ids[4:].tolist()]
+
+
+def test_no_visit_occurs_twice(entries, tmp_path):
     with pytest.raises(ValueError, match="twice"):
-        load([tmp_path / "a.npz", tmp_path / "a.npz"])
+        hearts.written(tmp_path, [*entries, entries[0]])
 
 
-def test_a_shard_of_an_older_layout_is_refused_by_name(entries, tmp_path):
-    write_shard(tmp_path / "a.npz", entries)
-    with np.load(tmp_path / "a.npz") as stored:
-        np.savez(tmp_path / "old.npz", **{name: stored[name] for name in stored.files if name != "height"})
-    with pytest.raises(ValueError, match="older layout, without height"):
-        load([tmp_path / "old.npz"])
+def test_a_cohort_that_is_not_complete_cannot_be_loaded(entries, tmp_path):
+    write_shard(tmp_path, 0, entries, Manifest(source="tests", made={}))
+    with pytest.raises(ValueError, match="no cohort"):
+        load(tmp_path)
 
 
-def test_a_cohort_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="at least one shard"):
-        load([])
+def test_a_missing_column_and_a_missing_shard_are_named(entries, tmp_path):
+    hearts.written(tmp_path, entries, shard=2)
+    (tmp_path / "shard-000002" / "age.npy").unlink()
+    with pytest.raises(ValueError, match=r"age\.npy is missing"):
+        load(tmp_path)
+    shutil.rmtree(tmp_path / "shard-000004")
+    assert load(tmp_path, unreadable="exclude").ids.tolist() == ["toy-0", "toy-1"]
+
+
+def test_a_shard_of_another_cohort_is_not_taken_for_the_own_one(entries, tmp_path):
+    hearts.written(tmp_path / "one", entries[:3])
+    hearts.written(tmp_path / "other", entries[3:])
+    shutil.rmtree(tmp_path / "one" / "shard-000000")
+    shutil.copytree(tmp_path / "other" / "shard-000000", tmp_path / "one" / "shard-000000")
+    with pytest.raises(ValueError, match="not the shard that the manifest names"):
+        load(tmp_path / "one")
+
+
+def test_other_units_an_older_layout_and_nobody_are_refused(entries, tmp_path):
+    hearts.written(tmp_path, entries)
+    stated = json.loads((tmp_path / "cohort.json").read_text())
+    assert stated["units"]["LVEDV"] == "mL"
+    (tmp_path / "cohort.json").write_text(json.dumps(stated | {"units": UNITS | {"height": "m"}}))
+    with pytest.raises(ValueError, match="other units for height"):
+        read_manifest(tmp_path)
+    (tmp_path / "cohort.json").write_text(json.dumps({"source": "training.simulate", "seed": 1}))
+    with pytest.raises(ValueError, match="another layout"):
+        load(tmp_path)
+    write_cohort(tmp_path / "empty", [], Manifest(source="tests", made={}))
+    with pytest.raises(ValueError, match="no participant"):
+        load(tmp_path / "empty")
 
 
 def test_an_ecg_too_large_for_the_format_is_refused_and_leaves_no_file(entries, tmp_path):
     loud = replace(entries[0], recording=replace(entries[0].recording, signal=np.full((12, 100), 17.0)))
     with pytest.raises(ValueError, match="16 mV"):
-        write_shard(tmp_path / "a.npz", [loud])
+        hearts.written(tmp_path, [loud])
     assert list(tmp_path.iterdir()) == []
 
 
-IDS = [f"person-{i}" for i in range(20_000)]
+def test_a_shorter_shard_is_replaced_whole(entries, tmp_path):
+    manifest = Manifest(source="tests", made={})
+    write_shard(tmp_path, 0, entries[:2], manifest)
+    (tmp_path / "shard-000000.part").mkdir()
+    (tmp_path / "shard-000000.part" / "ids.npy").write_bytes(b"half of a file")
+    shard = write_shard(tmp_path, 0, entries, manifest)
+    assert shard.entries == 6
+    assert [path.name for path in tmp_path.iterdir()] == ["shard-000000"]
 
 
-def test_every_participant_falls_into_exactly_one_part_in_the_stated_shares():
-    parts = split(IDS, Split(validation=0.1, calibration=0.2, test=0.3))
-    assert sorted(participant for part in PARTS for participant in parts[part]) == sorted(IDS)
-    shares = [len(parts[part]) / len(IDS) for part in PARTS]
-    # Binomial: 4 SD of a share of 0.4 among 20,000 is 0.014.
-    np.testing.assert_allclose(shares, [0.4, 0.1, 0.2, 0.3], atol=0.014)
+def test_all_visits_of_a_participant_are_found_by_name(entries, tmp_path):
+    visits = [replace(entries[0], id="second", participant="toy-1"), *entries[1:3]]
+    cohort = hearts.written(tmp_path, visits)
+    assert cohort.ids[rows(cohort, ["toy-2", "toy-1"])].tolist() == ["toy-2", "second", "toy-1"]
 
 
-def test_a_growing_cohort_moves_nobody():
-    few, many = split(IDS[:100], Split()), split(IDS, Split())
-    assert all(set(few[part]) <= set(many[part]) for part in PARTS)
-
-
-def test_another_split_seed_deals_anew():
-    assert split(IDS[:100], Split(seed=1)) != split(IDS[:100], Split())
-
-
-def test_the_split_file_holds_the_parts_and_its_digest_follows_them(tmp_path):
-    parts = split(IDS[:50], Split())
-    digest = write_split(tmp_path / "split.json", parts)
-    assert json.loads((tmp_path / "split.json").read_text()) == parts
-    assert write_split(tmp_path / "other.json", split(IDS[:51], Split())) != digest
-
-
-def test_participants_are_found_by_their_id(toy_cohort):
-    wanted = ["toy-7", "toy-3"]
-    assert toy_cohort.ids[rows(toy_cohort, wanted)].tolist() == wanted
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.data())
+def test_stacked_images_answer_as_their_concatenation(lengths, data):
+    rng = np.random.default_rng(sum(lengths))
+    parts = [rng.integers(0, 255, (n, 2, 3), np.uint8) for n in lengths]
+    whole, stacked = np.concatenate(parts), Stacked(parts)
+    chosen = np.array(data.draw(st.lists(st.integers(-len(whole), len(whole) - 1), max_size=6)), np.intp)
+    assert stacked.shape == whole.shape
+    for index in (chosen, slice(1, None), whole[:, 0, 0] > 100, -1):
+        np.testing.assert_array_equal(stacked[index], whole[index])
+    np.testing.assert_array_equal(stacked, whole)
 
 
 def volume_of(stack, spacing):
@@ -133,6 +208,33 @@ def test_gain_and_offset_of_the_scanner_change_nothing():
 def test_larger_stacks_are_cropped_and_smaller_ones_padded_about_the_centre():
     stack = np.zeros((20, 40, 80))
     stack[10, 20, 40] = 1.0
-    placed = canonical(np.pad(stack, 0), SPACING)
+    placed = canonical(stack, SPACING)
     assert placed.shape == SHAPE
     assert np.argwhere(placed == 255).tolist() == [[8, 32, 32]]
+
+
+@pytest.mark.parametrize(("spacing", "heart"), [((10.0, 2.5, 2.5), (20, 90)), ((10.0, 1.25, 1.25), (120, 30))])
+def test_a_heart_beside_the_middle_of_the_image_comes_to_lie_in_the_middle_of_the_grid(spacing, heart):
+    """The centre of gravity of a disc, which resampling keeps, wherever the disc lies: also over the edge."""
+    row, column = np.meshgrid(np.arange(150), np.arange(140), indexing="ij")
+    disc = ((row - heart[0]) * spacing[1]) ** 2 + ((column - heart[1]) * spacing[2]) ** 2 < 20**2  # mm
+    placed = canonical(np.repeat(disc[None].astype(float), 16, 0), spacing, centre=heart)
+    centre = np.argwhere(placed[8] > 127).mean(axis=0)
+    np.testing.assert_allclose(centre, [32, 32], atol=0.6)
+
+
+def test_a_bright_object_far_from_the_heart_does_not_darken_it():
+    stack = np.tile(np.linspace(0, 1, 64), (16, 64, 1))
+    wide = np.full((16, 64, 200), 50.0)
+    wide[:, :, :64] = stack
+    assert canonical(wide, SPACING, centre=(32, 32)).max() == 255
+    np.testing.assert_array_equal(canonical(wide, SPACING, centre=(32, 32)), canonical(stack, SPACING))
+
+
+def test_a_centre_outside_the_image_and_intensities_that_are_no_numbers_are_refused():
+    stack = np.zeros((16, 64, 64))
+    with pytest.raises(UnusableVolume, match="outside"):
+        canonical(stack, SPACING, centre=(500, 30))
+    stack[3, 4, 5] = np.nan
+    with pytest.raises(UnusableVolume, match="not numbers"):
+        canonical(stack, SPACING)

@@ -14,8 +14,8 @@ import pytest
 from rich.progress import Progress
 
 from models.phenotypes import PHENOTYPES
-from training.cohort import CohortError, load, participants_in
-from training.generate import SEEDS_APART, StaleCohort, UnknownSetting, entry, generate, seed_of, setting_of, shards_in
+from training.cohort import CohortError, Manifest, load, write_cohort
+from training.generate import SEEDS_APART, StaleCohort, UnknownSetting, entry, generate, seed_of, setting_of
 from training.simulate import simulate
 
 
@@ -28,7 +28,7 @@ def folder(tmp_path_factory, silent):
 
 def test_the_cohort_does_not_depend_on_the_number_of_processes(folder, tmp_path, silent):
     generate(tmp_path, participants=3, seed=4, processes=2, progress=silent)
-    assert load(shards_in(tmp_path)).digest == load(shards_in(folder)).digest
+    assert load(tmp_path).digest == load(folder).digest
 
 
 @pytest.fixture(scope="module")
@@ -40,74 +40,90 @@ def eleven(tmp_path_factory, silent):
 
 
 def test_participants_stand_in_the_order_of_their_seeds_whatever_process_made_them(eleven, folder):
-    cohort = load(shards_in(eleven))
+    cohort = load(eleven)
     assert cohort.ids.tolist() == [f"sim-{4 * SEEDS_APART + i}" for i in range(11)]
-    assert [participants_in(shard) for shard in shards_in(eleven)] == [4, 4, 3]
-    np.testing.assert_array_equal(cohort.ed[:3], load(shards_in(folder)).ed)
+    assert [shard.entries for shard in cohort.shards] == [4, 4, 3]
+    np.testing.assert_array_equal(cohort.volumes["ed"][:3], load(folder).volumes["ed"])
 
 
 def test_a_hole_between_shards_is_filled_and_nothing_else_made_again(eleven, tmp_path, silent):
-    for path in eleven.iterdir():
-        shutil.copy(path, tmp_path)
-    first, middle, last = shards_in(tmp_path)
-    middle.unlink()
+    shutil.copytree(eleven, tmp_path, dirs_exist_ok=True)
+    first, middle, last = sorted(tmp_path.glob("shard-*"))
+    shutil.rmtree(middle)
     before = [path.stat().st_mtime_ns for path in (first, last)]
     generate(tmp_path, participants=11, seed=4, processes=2, progress=silent, shard=4)
     assert [path.stat().st_mtime_ns for path in (first, last)] == before
-    assert load(shards_in(tmp_path)).digest == load(shards_in(eleven)).digest
+    assert load(tmp_path).digest == load(eleven).digest
 
 
 def test_participants_of_another_simulator_are_never_simulated_again(eleven, tmp_path):
-    description = json.loads((eleven / "cohort.json").read_text())
-    (tmp_path / "cohort.json").write_text(json.dumps(description | {"simulator": "another"}))
+    manifest = json.loads((eleven / "cohort.json").read_text())
+    made = manifest["made"] | {"simulator": "another"}
+    (tmp_path / "cohort.json").write_text(json.dumps(manifest | {"made": made}))
     with pytest.raises(StaleCohort, match="another version"):
         setting_of(tmp_path)
-    with pytest.raises(CohortError, match="no simulated cohort"):
+    with pytest.raises(CohortError, match="no cohort"):
         setting_of(tmp_path / "nowhere")
+    write_cohort(tmp_path / "imported", [], Manifest(source="training.import_folder", made={}))
+    with pytest.raises(CohortError, match=r"one of training\.import_folder"):
+        setting_of(tmp_path / "imported")
     assert setting_of(eleven).name == "enriched"
 
 
 def test_a_participant_is_its_seed(folder):
-    cohort, alone = load(shards_in(folder)), entry(4 * SEEDS_APART + 1)
+    cohort, alone = load(folder), entry(4 * SEEDS_APART + 1)
     assert cohort.ids[1] == alone.id
     np.testing.assert_allclose(cohort.recording(1).signal, alone.recording.signal, atol=1e-12)  # mV
-    np.testing.assert_array_equal(cohort.ed[1], alone.ed)
+    np.testing.assert_array_equal(cohort.volumes["ed"][1], alone.volumes["ed"])
 
 
 def test_the_derived_phenotypes_of_a_cohort_follow_from_the_predicted_ones(folder):
-    cohort = load(shards_in(folder))
+    cohort = load(folder)
     np.testing.assert_allclose(cohort.column("LVSV"), cohort.column("LVEDV") - cohort.column("LVESV"))
     assert cohort.phenotypes.shape == (3, len(PHENOTYPES))
 
 
 def test_what_is_there_is_not_simulated_again(folder, silent):
-    (shard,) = shards_in(folder)
-    before = shard.stat().st_mtime_ns
-    assert generate(folder, participants=3, seed=4, processes=1, progress=silent) == [shard]
-    assert shard.stat().st_mtime_ns == before
+    before = (folder / "shard-000000").stat().st_mtime_ns
+    assert [one.entries for one in generate(folder, participants=3, seed=4, processes=1, progress=silent).shards] == [3]
+    assert (folder / "shard-000000").stat().st_mtime_ns == before
 
 
 def test_a_lost_shard_and_a_half_written_one_are_filled_without_duplicate_or_hole(folder, tmp_path, silent):
-    (tmp_path / "shard-000000.part").write_bytes(b"half of a file")
-    (shard,) = generate(tmp_path, participants=3, seed=4, processes=1, progress=silent)
-    assert load(shards_in(tmp_path)).digest == load(shards_in(folder)).digest
-    shard.unlink()
+    (tmp_path / "shard-000000.part").mkdir()
+    (tmp_path / "shard-000000.part" / "ids.npy").write_bytes(b"half of a file")
+    generate(tmp_path, participants=3, seed=4, processes=1, progress=silent)
+    assert load(tmp_path).digest == load(folder).digest
+    shutil.rmtree(tmp_path / "shard-000000")
     generate(tmp_path, participants=3, seed=4, processes=2, progress=silent)
-    assert load(shards_in(tmp_path)).digest == load(shards_in(folder)).digest
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".npz"]
+    assert load(tmp_path).digest == load(folder).digest
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cohort.json", "shard-000000"]
 
 
 def test_a_growing_cohort_replaces_its_last_short_shard(folder, tmp_path, silent):
     generate(tmp_path, participants=1, seed=4, processes=1, progress=silent)
     generate(tmp_path, participants=3, seed=4, processes=1, progress=silent)
-    grown, whole = load(shards_in(tmp_path)), load(shards_in(folder))
+    grown, whole = load(tmp_path), load(folder)
     assert grown.ids.tolist() == whole.ids.tolist()
     assert grown.digest == whole.digest
 
 
 def test_a_smaller_number_takes_nothing_away(folder, silent):
-    (shard,) = generate(folder, participants=2, seed=4, processes=1, progress=silent)
-    assert participants_in(shard) == 3
+    (shard,) = generate(folder, participants=2, seed=4, processes=1, progress=silent).shards
+    assert shard.entries == 3
+
+
+def test_a_smaller_number_keeps_later_shards_too(eleven, tmp_path, silent):
+    shutil.copytree(eleven, tmp_path, dirs_exist_ok=True)
+    generate(tmp_path, participants=4, seed=4, processes=1, progress=silent, shard=4)
+    assert load(tmp_path).digest == load(eleven).digest
+
+
+def test_shards_without_a_manifest_are_nobody_knows_whose(eleven, tmp_path, silent):
+    shutil.copytree(eleven, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "cohort.json").unlink()
+    with pytest.raises(StaleCohort, match="empty it"):
+        generate(tmp_path, participants=4, seed=4, processes=1, progress=silent, shard=4)
 
 
 def test_a_run_that_was_killed_goes_on_where_it_stopped(tmp_path, folder):
@@ -120,7 +136,7 @@ def test_a_run_that_was_killed_goes_on_where_it_stopped(tmp_path, folder):
     process.kill()
     process.wait()
     run(str(tmp_path))
-    assert load(shards_in(tmp_path)).digest == load(shards_in(folder)).digest
+    assert load(tmp_path).digest == load(folder).digest
 
 
 def run(folder):
@@ -129,7 +145,7 @@ def run(folder):
 
 
 def test_who_a_participant_is_stays_with_it(folder):
-    cohort, alone = load(shards_in(folder)), simulate(seed_of("sim-4000001"))
+    cohort, alone = load(folder), simulate(seed_of("sim-4000001"))
     assert (cohort.height[1], cohort.weight[1]) == (alone.height, alone.weight)
     assert cohort.rhythms.tolist() == ["sinus"] * 3
 

@@ -10,12 +10,13 @@ import torch
 
 from models.phenotypes import PREDICTED
 from tests.training import hearts
-from training.cohort import rows, split
+from training.cohort import rows
 from training.config import Anchor, Contrast, Schedule
 from training.dataset import prepare
 from training.encoders import EcgEncoder
 from training.finetune import finetune
 from training.pretrain import SHOWN_BY, DualPhase, pairs, pretrain, projected
+from training.split import split
 from training.train import train
 
 

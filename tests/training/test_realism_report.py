@@ -10,7 +10,7 @@ import pytest
 
 from models.phenotypes import PHENOTYPES
 from training.cohort import CohortError
-from training.generate import generate, shards_in
+from training.generate import generate
 from training.realism.ceiling import FILE, read_ceiling, reliability, write_ceiling
 from training.realism.discriminate import discriminate
 from training.realism.features import features
@@ -143,7 +143,7 @@ def folder(tmp_path_factory, silent):
 
 
 def test_a_cohort_is_surveyed_and_reported_with_every_table(folder, silent, tmp_path):
-    lines = write_report(shards_in(folder), tmp_path, None, 1, silent)
+    lines = write_report(folder, tmp_path, None, 1, silent)
     text, html = (tmp_path / "report.md").read_text(), (tmp_path / "index.html").read_text()
     titles = ("Phenotypes", "Correlations", "ECGs of", "The ECG and", "Heart failure", "Label map", "Real or", "Counts")
     for title in titles:
@@ -154,9 +154,9 @@ def test_a_cohort_is_surveyed_and_reported_with_every_table(folder, silent, tmp_
     assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".md", ".html"}
 
 
-def test_a_survey_of_nothing_is_refused(silent):
-    with pytest.raises(CohortError, match="no shard"):
-        survey([], 1, silent)
+def test_a_survey_of_nothing_is_refused(silent, tmp_path):
+    with pytest.raises(CohortError, match="no cohort"):
+        survey(tmp_path, 1, silent)
 
 
 def test_the_ceiling_is_written_into_the_cohort_and_read_beside_a_training(folder, silent):

@@ -16,11 +16,9 @@ ceiling too: the R² of the label map against the parametric heart.
 from __future__ import annotations
 
 import json
-import multiprocessing
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +29,9 @@ from sklearn.model_selection import KFold
 
 from models.phenotypes import PHENOTYPES
 from training.cohort import Cohort, CohortError, load
-from training.generate import seed_of, setting_of, shards_in, start_process
+from training.generate import seed_of, setting_of
+from training.manifest import read_manifest
+from training.processes import pool
 from training.realism.features import features
 from training.realism.median_beat import NoMedianBeat
 from training.realism.survey import analytic
@@ -92,11 +92,11 @@ def write_ceiling(folder: Path, hearts: int, draws: int, processes: int, progres
     CohortError
         If the folder holds fewer than forty simulated participants whose ECGs can be measured.
     """
-    cohort, setting = _people(shards_in(folder), hearts), setting_of(folder)
+    cohort, setting = _people(folder, hearts), setting_of(folder)
     task = progress.add_task("draw ECGs again", total=len(cohort), note="")
     measured: list[list[list[float]] | None] = []
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=start_process) as pool:
-        for one in pool.map(partial(_drawn, draws=draws, setting=setting), cohort.ids.tolist(), chunksize=5):
+    with pool(processes) as workers:
+        for one in workers.map(partial(_drawn, draws=draws, setting=setting), cohort.ids.tolist(), chunksize=5):
             measured.append(one)
             progress.advance(task)
     known = np.array([one is not None for one in measured])
@@ -121,15 +121,11 @@ def read_ceiling(folder: Path) -> dict[tuple[str, str], float]:
     return {(one.group, one.symbol): one.ceiling for one in read_ceilings(folder)}
 
 
-def _people(shards: Sequence[Path], hearts: int) -> Cohort:
+def _people(folder: Path, hearts: int) -> Cohort:
     """The shards that hold the first hearts; a ceiling needs no more, and memory stays flat."""
-    needed: list[Path] = []
-    held = 0
-    for shard in shards:
-        if held < hearts:
-            needed.append(shard)
-            held += len(load([shard]))
-    return load(needed)
+    shards = read_manifest(folder).shards
+    before = accumulate((shard.entries for shard in shards), initial=0)
+    return load(folder, shards=[shard for shard, held in zip(shards, before, strict=False) if held < hearts])
 
 
 def _drawn(participant: str, draws: int, setting: Setting) -> list[list[float]] | None:

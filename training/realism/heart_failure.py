@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +11,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.metrics import r2_score
 from sklearn.model_selection import cross_val_predict
 
-from training.generate import start_process
+from training.processes import pool
 from training.realism.features import features
 from training.realism.median_beat import NoMedianBeat
 from training.realism.tables import Row, Table, spearman
@@ -56,8 +54,8 @@ def visit_clinic(patients: int, processes: int, progress: Progress) -> Clinic:
     """Simulate patients of the setting "heart-failure", without their scans, and measure their ECGs."""
     task = progress.add_task("heart-failure clinic", total=patients, note="")
     rows = []
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=start_process) as pool:
-        for row in pool.map(_patient, range(FIRST_SEED, FIRST_SEED + patients), chunksize=5):
+    with pool(processes) as workers:
+        for row in workers.map(_patient, range(FIRST_SEED, FIRST_SEED + patients), chunksize=5):
             progress.advance(task)
             rows += [] if row is None else [row]
     table = np.array(rows)

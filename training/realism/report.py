@@ -47,7 +47,7 @@ _BLUE, _RED, _GREY = "#2563a8", "#b3382c", "#777777"
 
 
 def write_report(
-    shards: Sequence[Path],
+    cohort: Path,
     folder: Path,
     real: Path | None,
     processes: int,
@@ -58,6 +58,7 @@ def write_report(
 
     Parameters
     ----------
+    cohort, folder : where it lies, and where the report goes
     real : folder of real normal ECGs, or None
     patients : of the heart-failure clinic that is simulated beside the cohort
 
@@ -66,7 +67,7 @@ def write_report(
     One line for each table: how many targets are met, and which are not.
     """
     known = None if real is None else measured_normals(real)  # first, so that a wrong folder is told at once
-    found = survey(shards, processes, progress)
+    found = survey(cohort, processes, progress)
     discrimination = None if known is None else _discriminated(found, known)
     tables = [
         phenotype_table(found),
@@ -76,7 +77,7 @@ def write_report(
         heart_failure_table(visit_clinic(patients, processes, progress)),
         label_table(found),
         discrimination_table(discrimination),
-        ceiling_table(read_ceilings(shards[0].parent)),
+        ceiling_table(read_ceilings(cohort)),
         count_table(found),
     ]
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,8 +11,10 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from models.phenotypes import PHENOTYPES, derive
-from training.cohort import CohortError, load
-from training.generate import seed_of, setting_of, start_process
+from training.cohort import load
+from training.generate import seed_of, setting_of
+from training.manifest import Shard
+from training.processes import pool
 from training.realism.features import features
 from training.realism.median_beat import NoMedianBeat
 from training.simulate import heart_of, true_phenotypes
@@ -74,46 +73,37 @@ class Survey:
         return np.asarray((self.groups[who] == "normal") & (self.rhythms[who] == "sinus"))
 
 
-_COLUMNS = ("ids", "groups", "sex", "age", "rhythms", "phenotypes")
-
-
-def survey(shards: Sequence[Path], processes: int, progress: Progress) -> Survey:
+def survey(folder: Path, processes: int, progress: Progress) -> Survey:
     """Read everybody, and measure the first normals and the first others in parallel; memory holds no image.
 
     Raises
     ------
     CohortError
-        If there is no shard.
+        If the folder holds no simulated cohort.
     """
-    if not shards:
-        raise CohortError("a report needs a cohort: the folder holds no shard")
-    setting = setting_of(shards[0].parent)
-    stored = [_columns(path) for path in shards]
-    columns = {name: np.concatenate([one[name] for one in stored]) for name in _COLUMNS if name != "ids"}
-    chosen = _chosen(columns["groups"])
-    starts = np.cumsum([0, *(len(one["groups"]) for one in stored)])
+    setting, cohort = setting_of(folder), load(folder)
+    chosen = _chosen(cohort.groups)
+    starts = np.cumsum([0, *(shard.entries for shard in cohort.shards)])
     parts = [chosen[(chosen >= a) & (chosen < b)] - a for a, b in pairwise(starts)]
     task = progress.add_task("measure ECGs", total=len(chosen), note="")
     rows: list[tuple[int, Row, Array]] = []
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=start_process) as pool:
-        for start, part, found in zip(
-            starts, parts, pool.map(_measured, shards, parts, [setting] * len(shards)), strict=False
-        ):
+    jobs = [(folder, shard, part, setting) for shard, part in zip(cohort.shards, parts, strict=True)]
+    with pool(processes) as workers:
+        for start, part, found in zip(starts, parts, workers.map(_measured, *zip(*jobs, strict=True)), strict=False):
             rows += [(int(start) + index, row, truth) for index, row, truth in found]
             progress.advance(task, len(part))
     return Survey(
-        **columns,
+        groups=cohort.groups,
+        sex=cohort.sex,
+        age=cohort.age,
+        rhythms=cohort.rhythms,
+        phenotypes=cohort.phenotypes,
         measured=np.array([index for index, _, _ in rows], np.intp),
         features=[row for _, row, _ in rows],
         analytic=np.array([truth for _, _, truth in rows]).reshape(-1, len(PHENOTYPES)),
         unreadable=len(chosen) - len(rows),
-        redrawn=sum(_redrawn(participant, setting) for one in stored for participant in one["ids"]),
+        redrawn=sum(_redrawn(participant, setting) for participant in cohort.ids),
     )
-
-
-def _columns(path: Path) -> dict[str, NDArray[np.generic]]:
-    cohort = load([path])
-    return {name: np.array(getattr(cohort, name)) for name in _COLUMNS}
 
 
 def _chosen(groups: NDArray[np.str_]) -> NDArray[np.intp]:
@@ -121,8 +111,8 @@ def _chosen(groups: NDArray[np.str_]) -> NDArray[np.intp]:
     return np.sort(np.concatenate([normal, np.flatnonzero(groups != "normal")[:OTHERS]]))
 
 
-def _measured(path: Path, indices: NDArray[np.intp], setting: Setting) -> list[tuple[int, Row, Array]]:
-    cohort, found = load([path]), []
+def _measured(folder: Path, shard: Shard, indices: NDArray[np.intp], setting: Setting) -> list[tuple[int, Row, Array]]:
+    cohort, found = load(folder, shards=[shard]), []
     for index in indices:
         try:
             row = features(cohort.recording(int(index)))
