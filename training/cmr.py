@@ -22,6 +22,7 @@ _REACH = 50.0  # mm around the centre in which motion is compared
 _MOVING = 0.2  # the share of those voxels that vary most: walls, where muscle and blood take turns
 _BLUR = 2.0  # mm; a contour moves 5 to 10 mm in systole
 _STEADY = 1.0  # phases: SD of the smoothing over time
+_FEWEST = 8  # phases: fewer are over 100 ms apart, longer than end-systole lasts
 _DIASTOLE, _SYSTOLE = 0.2, 0.2
 """Of the beat: how far from an R wave end-diastole may lie at most, and end-systole must at least (it lies at 0.3 to
 0.6 of the beat from 50 to 120 a minute)."""
@@ -83,29 +84,35 @@ def by_volume(labels: Labels, how: str) -> Phases:
 
 
 def by_motion(cine: Cine) -> Phases:
-    """The two phases that differ most where the heart moves most; the one nearer to the R wave is end-diastole.
+    """The two phases that differ most where the heart moves most; the brighter one is end-diastole.
 
     Difference is the mean absolute difference of intensity over the fifth of the voxels within 50 mm of the heart's
-    centre that vary most, after smoothing over 2 mm and one phase. A retrospectively gated cine begins at the R wave
-    and ends before the next, so nearness is counted around the beat: on the three hearts of Sunnybrook and the one of
-    biv-me the largest volume lies in one of the last two phases. Of these and of simulated hearts this finds both
-    phases within two of those that were contoured.
+    centre that vary most, after smoothing over 2 mm and one phase. Blood is brighter than muscle on a bSSFP cine, so
+    those voxels are brighter when the ventricles are full: by 7 to 38 % in eight simulated hearts, the three of
+    Sunnybrook and the one of biv-me. A gated cine begins and ends at an R wave; end-diastole must be near one.
+
+    On these hearts both phases are within two, end-systole within one, of those that were contoured.
     """
-    frames = cine.frames
-    if len(frames) < 5:
-        raise UndetectedPhases(f"{len(frames)} phases are too few to see the heart move; give label maps.")
-    _, rows, columns = cine.spacing
-    still = gaussian_filter(frames, (_STEADY, 0, _BLUR / rows, _BLUR / columns), mode=("wrap", *["nearest"] * 3))
-    variance = still.var(0)
-    near = _distance(frames.shape[2:], heart_centre(cine), cine.spacing) < _REACH
-    moving = near & (variance > np.quantile(variance[:, near], 1 - _MOVING))
-    courses = still[:, moving]
+    courses = _moving(cine)
+    phases = len(courses)
     unlike = np.array([np.abs(courses - course).mean(1) for course in courses])
-    one, other = np.unravel_index(unlike.argmax(), unlike.shape)
-    ed, es = sorted((int(one), int(other)), key=lambda phase: _from_r_wave(phase, len(frames)))
-    if _from_r_wave(ed, len(frames)) > _DIASTOLE or _from_r_wave(es, len(frames)) < _SYSTOLE:
-        raise UndetectedPhases(f"Phases {ed} and {es} differ most: this cine begins at no R wave; give label maps.")
+    ends = (int(phase) for phase in np.unravel_index(unlike.argmax(), unlike.shape))
+    es, ed = sorted(ends, key=lambda phase: float(courses[phase].mean()))
+    if _from_r_wave(ed, phases) > _DIASTOLE or _from_r_wave(es, phases) < _SYSTOLE:
+        raise UndetectedPhases(f"Phases {ed} and {es} differ most, but {ed} is at no R wave; give label maps.")
     return Phases(ed=ed, es=es, how="motion: the two phases that differ most")
+
+
+def _moving(cine: Cine) -> NDArray[np.float32]:
+    """(phases, voxels): intensity over the beat where it changes most near the heart."""
+    frames = cine.frames
+    if len(frames) < _FEWEST:
+        raise UndetectedPhases(f"{len(frames)} phases are too few to see the heart move; give label maps.")
+    blur = (_STEADY, 0, _BLUR / cine.spacing[1], _BLUR / cine.spacing[2])
+    steady = gaussian_filter(frames, blur, mode=("wrap", "nearest", "nearest", "nearest"))
+    variance = steady.var(0)
+    near = _distance(frames.shape[2:], heart_centre(cine), cine.spacing) < _REACH
+    return np.asarray(steady[:, near & (variance > np.quantile(variance[:, near], 1 - _MOVING))])
 
 
 def heart_centre(cine: Cine, labels: Labels | None = None) -> Centre:
