@@ -107,12 +107,16 @@ class Augmentation(_Stated):
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(_Stated):
-    """One training stage: AdamW under a one-cycle learning rate (Smith and Topin, 2017); no epochs, no stage."""
+    """One training stage: AdamW under a one-cycle learning rate (Smith and Topin, 2017); no epochs, no stage.
+
+    An epoch has `min_steps` batches at least: a few rows pass several times between two looks at the validation part.
+    """
 
     epochs: int
     batch: int
     learning_rate: float
     weight_decay: float
+    min_steps: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

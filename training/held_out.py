@@ -98,4 +98,6 @@ def _verify_people(checkpoint: Checkpoint, data: Dataset) -> None:
     for what, digest in stated.items():
         trained = checkpoint.provenance[f"{what}_digest"]
         if digest != trained:
-            raise OtherPeople(f"the {what} has digest {digest[:12]}, the checkpoint {str(trained)[:12]}. {OtherPeople.__doc__}")
+            raise OtherPeople(
+                f"the {what} has digest {digest[:12]}, the checkpoint {str(trained)[:12]}. {OtherPeople.__doc__}"
+            )
