@@ -9,7 +9,8 @@ from training.config import COVARIATES, Anchor, Recipe, Schedule
 SCRATCH, LONG_SCRATCH = "from scratch", "from scratch, as many ECG passes"
 MASKED, ED, ES, BOTH, BETWEEN = "masked only", "ED only", "ES only", "ED+ES", "ED+ES and ED<->ES"
 PEOPLE, WITH_PEOPLE = "covariates only", "ED+ES, covariates"
-TAUGHT = "ED+ES, CMR encoders taught by all labels"
+MASKED_BOTH = "masked, then ED+ES"
+UNTAUGHT = "ED+ES, CMR encoders without labels"
 FROZEN = ", encoder frozen"
 
 SCARCE_BATCH, SCARCE_STEPS = 32, 20
@@ -17,38 +18,39 @@ SCARCE_BATCH, SCARCE_STEPS = 32, 20
 
 
 def arms(base: Recipe, labels: float, frozen: bool = False) -> dict[str, Recipe]:
-    """Name -> recipe, for training that may read this share of the labels.
+    """Name -> recipe, for training whose heads may read this share of the labels.
 
-    CMR encoders learn without labels in every arm but one, so that none reads more of them than another; the published
-    way to teach them, by all labels, is the arm of its own where all may be read.
+    As published, CMR encoders read the labels of everybody, so that at small shares the aligned arms know more than
+    the others; one arm has CMR encoders that never saw a label.
 
     Parameters
     ----------
     frozen : also with the encoder frozen while the heads learn; of "from scratch" these are random features
     """
-    scarce = labels < 1
     base = replace(
         base,
         split=replace(base.split, labels=labels),
-        finetuning=_scarce(base.finetuning) if scarce else base.finetuning,
-        teacher=replace(base.teacher, by="masked"),
+        finetuning=_scarce(base.finetuning) if labels < 1 else base.finetuning,
+        teacher=replace(base.teacher, by="phenotypes", every_label=True),
     )
     unaligned = replace(base, pretraining=_none(base.pretraining))
     scratch = replace(unaligned, masked_schedule=_none(base.masked_schedule))
-    both = _anchored(base, "ed", "es")
+    aligned = replace(base, masked_schedule=_none(base.masked_schedule))
+    both = _anchored(aligned, "ed", "es")
     found = {
         SCRATCH: scratch,
         MASKED: replace(unaligned, masked_schedule=_masked(base)),
-        ED: _anchored(base, "ed"),
-        ES: _anchored(base, "es"),
+        ED: _anchored(aligned, "ed"),
+        ES: _anchored(aligned, "es"),
         BOTH: both,
-        BETWEEN: _anchored(base, "ed", "es", between=1.0),
+        BETWEEN: _anchored(aligned, "ed", "es", between=1.0),
+        UNTAUGHT: replace(both, teacher=replace(base.teacher, by="masked", every_label=False)),
+        MASKED_BOTH: _anchored(replace(base, masked_schedule=_masked(base)), "ed", "es"),
         PEOPLE: replace(scratch, heads=replace(base.heads, ecg=False, covariates=COVARIATES)),
         WITH_PEOPLE: replace(both, heads=replace(base.heads, covariates=COVARIATES)),
     }
-    if not scarce:
+    if labels == 1:
         found[LONG_SCRATCH] = replace(scratch, finetuning=_as_many_passes(base))
-        found[TAUGHT] = replace(both, teacher=replace(base.teacher, by="phenotypes"))
     if frozen:
         found |= {
             name + FROZEN: replace(recipe, heads=replace(recipe.heads, encoder_slowdown=0.0))
@@ -78,6 +80,5 @@ def _masked(base: Recipe) -> Schedule:
 
 
 def _as_many_passes(base: Recipe) -> Schedule:
-    """As many ECGs through the encoder as all stages of the base show it; all of them labelled."""
-    before = base.masked_schedule.epochs + base.pretraining.epochs
-    return replace(base.finetuning, epochs=base.finetuning.epochs + before)
+    """As many ECGs through the encoder as the contrastive stage and the heads show it; all of them labelled."""
+    return replace(base.finetuning, epochs=base.finetuning.epochs + base.pretraining.epochs)

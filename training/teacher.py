@@ -93,7 +93,7 @@ class MaskedTeacher(Teacher):
 def train_teachers(data: Dataset, recipe: Recipe, run: Run) -> tuple[CmrEncoder, History]:
     """Stage 1b: the CMR encoder of all volumes of the cohort at once, whichever become anchors; it is left frozen.
 
-    Phenotypes are read of labelled participants alone; completion sees every participant of the train part.
+    Phenotypes are read of labelled participants alone, unless the recipe says of every one; completion sees every participant of the train part.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def train_teachers(data: Dataset, recipe: Recipe, run: Run) -> tuple[CmrEncoder,
         teacher,
         step=descend(lambda rows: loss(rows, generator), run),
         validate=validate,
-        rows=data.labelled if supervised else data.parts["train"],
+        rows=data.labelled if supervised and not recipe.teacher.every_label else data.parts["train"],
         schedule=recipe.cmr_schedule,
         generator=generator,
         run=run,

@@ -160,7 +160,8 @@ class Chain:
 
     def _teachers(self) -> tuple[Stage, dict[str, Tensor], History]:
         recipe, data = self.recipe, self.data
-        labels = recipe.split.labels if recipe.teacher.by == "phenotypes" else 0.0
+        reads_some = recipe.teacher.by == "phenotypes" and not recipe.teacher.every_label
+        labels = recipe.split.labels if reads_some else 1.0
         stage = Stage.of("teachers", *self._given, recipe.cmr, recipe.teacher, labels, recipe.cmr_schedule)
         run = stage.run(self.run, self.folder)
         teachers, history = train_teachers(data, recipe, run)
@@ -191,6 +192,7 @@ def _provenance(data: Dataset, recipe: Recipe, histories: dict[str, History]) ->
         "threads": torch.get_num_threads(),
         "processes": world(),
         "source": data.cohort.manifest.source,
+        "made": dict(data.cohort.manifest.made),
         "participants": len(np.unique(data.cohort.participants)),
         "cohort_digest": data.cohort.digest,
         "split_digest": split_digest(data.split),
