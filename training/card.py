@@ -67,7 +67,7 @@ def _training(manifest: Manifest) -> str:
 def _steps(recipe: Recipe) -> str:
     """The stages that this recipe has, in their order."""
     anchors = " and ".join(anchor.name.upper() for anchor in recipe.contrast.anchors)
-    taught = {
+    lessons = {
         "phenotypes": "to measure its volume, supervised",
         "masked": "to complete volumes of which most was hidden",
     }

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,25 +39,47 @@ from training.config import COVARIATES, Recipe, stated
 from training.graph import graph_of, opset_of, verify_parity, write_onnx
 from training.variants import Trials, make_variant
 
-NOTICES = [
-    "Trained on simulated hearts: the numbers show what the method does, not what this patient has.",
-    "Not a medical device: not for diagnosis or treatment.",
-]
+SIMULATED = "training.simulate"
 
-INTENDED_USE = (
-    "Research and demonstration: to show, on simulated hearts, how cardiac-MRI phenotypes are read from a 12-lead ECG, "
-    "and to exercise the service around such a model. Adults, resting 12-lead ECG of at least 7 s."
+
+@dataclass(frozen=True, kw_only=True)
+class Wording:
+    """What a bundle says of itself wherever it speaks, by whose hearts it learnt from."""
+
+    notices: tuple[str, ...]
+    intended_use: str
+    limits: tuple[str, ...]
+
+
+NO_DEVICE = "Not a medical device: not for diagnosis or treatment."
+
+OF_SIMULATED_HEARTS = Wording(
+    notices=(
+        "Trained on simulated hearts: the numbers show what the method does, not what this patient has.",
+        NO_DEVICE,
+    ),
+    intended_use="Research and demonstration: to show, on simulated hearts, how cardiac-MRI phenotypes are read from a "
+    "12-lead ECG, and to exercise the service around such a model. Adults, resting 12-lead ECG of at least 7 s.",
+    limits=(
+        "Every heart of the training data is simulated; nothing is known about the error on real patients.",
+        "The simulated world is simpler than the clinic: sinus rhythm, atrial fibrillation and ventricular pacing, one "
+        "family of torsos, nine classes of disease; no drugs, electrolyte disorders, acute ischaemia or congenital "
+        "disease. ECGs of such patients are outside it.",
+        "Disease is enriched in the simulated cohort, which raises R² over all participants: read the figures for "
+        "normals too.",
+        "Never compare these figures with those of UK Biobank or of any other cohort of people.",
+        "Intervals cover their stated share of simulated participants; on real ECGs their coverage is unknown.",
+    ),
 )
 
-LIMITS = [
-    "Every heart of the training data is simulated; nothing is known about the error on real patients.",
-    "The simulated world is simpler than the clinic: sinus rhythm, one torso family, nine disease classes; no "
-    "pacing, atrial fibrillation, ectopy, drugs or electrolyte disorders. ECGs of such patients are outside it.",
-    "Disease is enriched in the simulated cohort, which raises R² over all participants: read the figures for normals "
-    "too.",
-    "Never compare these figures with those of UK Biobank or of any other cohort of people.",
-    "Intervals cover their stated share of simulated participants; on real ECGs their coverage is unknown.",
-]
+OF_PEOPLE = Wording(
+    notices=("Trained on one cohort of people: how well it does on others was not measured.", NO_DEVICE),
+    intended_use="Research. Adults, resting 12-lead ECG of at least 7 s, of people like those of the training cohort.",
+    limits=(
+        "Figures are those of one split of one cohort; another hospital, cart or population may do worse.",
+        "Intervals cover their stated share of people like those of the cohort, and of no others.",
+    ),
+)
 
 
 class BundleExists(Exception):
@@ -145,16 +167,18 @@ def _array(tensor: Tensor) -> NDArray[np.float32]:
 def manifest_of(checkpoint: Checkpoint, opset: int, variants: list[Variant]) -> Manifest:
     """Everything about the model that is not its weights; the digests of the files are still to come."""
     recipe, measured = checkpoint.recipe, checkpoint.evaluation
+    simulated = checkpoint.provenance["source"] == SIMULATED
+    wording = OF_SIMULATED_HEARTS if simulated else OF_PEOPLE
     return Manifest(
         schema_version=1,
         name=recipe.name,
         version=recipe.version,
         created=datetime.now(UTC).date().isoformat(),
         licence="Apache-2.0",
-        simulated=True,
-        intended_use=INTENDED_USE,
-        limits=LIMITS,
-        notices=NOTICES,
+        simulated=simulated,
+        intended_use=wording.intended_use,
+        limits=list(wording.limits),
+        notices=list(wording.notices),
         min_age=recipe.min_age,
         input=Input(
             leads=LEADS,

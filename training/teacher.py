@@ -93,7 +93,8 @@ class MaskedTeacher(Teacher):
 def train_teachers(data: Dataset, recipe: Recipe, run: Run) -> tuple[CmrEncoder, History]:
     """Stage 1b: the CMR encoder of all volumes of the cohort at once, whichever become anchors; it is left frozen.
 
-    Phenotypes are read of labelled participants alone, unless the recipe says of every one; completion sees every participant of the train part.
+    Phenotypes are read of labelled participants alone, unless the recipe says of everybody; completion sees every
+    participant of the train part.
 
     Raises
     ------
