@@ -1,4 +1,4 @@
-"""The model factory's commands: simulate a cohort, train, export; ``demo`` does all three."""
+"""The model factory's commands: make or import a cohort, train, evaluate, ablate, export; ``demo`` does the chain."""
 
 from __future__ import annotations
 
@@ -7,121 +7,164 @@ import os
 # Waiting threads that spin cost a factor of ten as soon as another process wants a core; read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated
 
 import torch
 import typer
-from rich.progress import Progress
 
 from models.bundle import Bundle
-from training import simulation
+from training import cohort_commands, evaluation_commands, simulation
 from training.checkpoint import Checkpoint
 from training.cohort import load
-from training.config import Recipe
+from training.config import Recipe, read_recipe, stated
+from training.distributed import joined, rank
 from training.export import export, free_place
 from training.generate import generate
 from training.realism.ceiling import read_ceiling
-from training.run import Run
+from training.run import Precision, Run, device_named
 from training.simulation import CORES, CohortFolder, Processes, Seed
 from training.terminal import progress_bars, refusals
+from training.tracking import tracking
 from training.train import train
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(simulation.app, name="simulate")
+app.add_typer(cohort_commands.app, name="cohort")
+app.add_typer(evaluation_commands.app)
 
 Participants = Annotated[int, typer.Option(min=50, help="Hearts to simulate: more is better, at about 0.1 s each.")]
+RecipeFile = Annotated[
+    Path | None,
+    typer.Option("--recipe", exists=True, help="TOML, as in training/recipes; else as in training/config.py."),
+]
+OtherSeed = Annotated[int | None, typer.Option("--seed", min=0, help="Of the training, instead of the recipe's.")]
+OtherVersion = Annotated[str | None, typer.Option("--version", help="Of the bundle; a released one never changes.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads that train; bit-equal weights need the same number.")]
-Version = Annotated[str, typer.Option(help="Version of the bundle; a released one is never overwritten.")]
-Ceilings = Mapping[tuple[str, str], float]
-NO_CEILINGS: Ceilings = MappingProxyType({})
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")]
+Numbers = Annotated[Precision, typer.Option(help="bf16 multiplies matrices in bfloat16: for GPUs that have it.")]
+Compiled = Annotated[bool, typer.Option("--compile", help="Compile the ECG encoder first: pays on long trainings.")]
 
+
+class Smaller(StrEnum):
+    """Precisions beside fp32."""
+
+    INT8 = "int8"
+    FP16 = "fp16"
+
+
+BOTH = list(Smaller)
+Variants = Annotated[list[Smaller], typer.Option(help="Graphs in fewer bits beside fp32, each with its own error.")]
 Out = Annotated[Path, typer.Option(help="Artifacts folder: the bundle goes to OUT/<name>/<version>/.")]
 
 
 @app.command()
 def demo(
     out: Out,
-    work: Annotated[Path, typer.Option(help="Where cohort and checkpoint are kept.")] = Path("runs/demo"),
+    work: Annotated[Path, typer.Option(help="Where cohort, stages and checkpoint are kept.")] = Path("runs/demo"),
     participants: Participants = 6000,
-    seed: Seed = 1,
+    cohort_seed: Seed = 1,
     processes: Processes = CORES,
+    recipe: RecipeFile = None,
+    seed: OtherSeed = None,
+    version: OtherVersion = None,
     threads: Threads = CORES,
-    version: Version = Recipe.version,
+    device: Device = "auto",
 ) -> None:
     """Build a model bundle from nothing: simulate hearts, train on them, measure, export.
 
-    Minutes on two cores. Example: python -m training demo --out models/artifacts
+    An interrupted run continues. Example: python -m training demo --out models/artifacts
     """
-    recipe = replace(Recipe(), seed=seed, version=version)
     with refusals():
-        free_place(recipe, out)  # now, not after the work
-    with progress_bars() as progress:
-        _simulated(work / "cohort", participants, seed, processes, progress)
-        checkpoint = _trained(work / "cohort", work, recipe, threads, progress)
-    _exported(checkpoint, out, read_ceiling(work / "cohort"))
+        chosen = _recipe(recipe, seed, version)
+        free_place(chosen, out)  # now, not after the work
+        with progress_bars() as progress:
+            cohort = work / "cohort"
+            generate(cohort, participants=participants, seed=cohort_seed, processes=processes, progress=progress)
+            checkpoint = _trained(cohort, work, chosen, threads, Run(progress=progress, device=device_named(device)))
+        _exported(checkpoint, out, BOTH)
 
 
 @app.command(name="train")
 def train_command(
     folder: CohortFolder,
-    work: Annotated[Path, typer.Option(help="Where split file and checkpoint are written.")],
-    seed: Seed = 1,
+    work: Annotated[Path, typer.Option(help="Where split file, stages, curves and checkpoint are written.")],
+    recipe: RecipeFile = None,
+    seed: OtherSeed = None,
+    version: OtherVersion = None,
     threads: Threads = CORES,
-    version: Version = Recipe.version,
+    device: Device = "auto",
+    precision: Numbers = "fp32",
+    compiled: Compiled = False,
 ) -> None:
     """Train on a cohort and measure the result: WORK/checkpoint.pt holds everything that export needs.
 
-    Example: python -m training train data/cohort --work runs/first
+    An interrupted run continues after its last epoch. Curves: tensorboard --logdir WORK/curves. Many processes:
+    torchrun --nproc-per-node 4 -m training train ... Example: python -m training train data/cohort --work runs/first
     """
-    with progress_bars() as progress:
-        checkpoint = _trained(folder, work, replace(Recipe(), seed=seed, version=version), threads, progress)
-    _show(checkpoint, read_ceiling(folder))
+    with refusals(), joined(own := device_named(device)), progress_bars(silent=rank() > 0) as progress:
+        run = Run(progress=progress, device=own, precision=precision, compiled=compiled)
+        checkpoint = _trained(folder, work, _recipe(recipe, seed, version), threads, run)
+        if rank() == 0:
+            _show(checkpoint)
+            typer.echo(f"Next: python -m training export {work / 'checkpoint.pt'} --out models/artifacts")
 
 
 @app.command(name="export")
 def export_command(
-    checkpoint: Annotated[Path, typer.Argument(help="WORK/checkpoint.pt of a training.")], out: Out
+    checkpoint: Annotated[Path, typer.Argument(help="WORK/checkpoint.pt of a training.")],
+    out: Out,
+    variant: Variants = BOTH,
 ) -> None:
-    """Write the bundle of a checkpoint: graph, manifest, golden examples, model card.
+    """Write the bundle of a checkpoint: graph and its smaller variants, manifest, golden examples, model card.
 
     Example: python -m training export runs/first/checkpoint.pt --out models/artifacts
     """
-    _exported(Checkpoint.load(checkpoint), out)
-
-
-def _simulated(folder: Path, participants: int, seed: int, processes: int, progress: Progress) -> None:
     with refusals():
-        generate(folder, participants=participants, seed=seed, processes=processes, progress=progress)
+        _exported(Checkpoint.load(checkpoint), out, variant)
 
 
-def _trained(folder: Path, work: Path, recipe: Recipe, threads: int, progress: Progress) -> Checkpoint:
-    with refusals():
-        cohort = load(folder, unreadable=recipe.split.faults)
-        torch.set_num_threads(threads)
-        return train(cohort, work, recipe, Run(progress=progress))
+def _recipe(path: Path | None, seed: int | None, version: str | None) -> Recipe:
+    recipe = Recipe() if path is None else read_recipe(path)
+    return replace(
+        recipe, seed=recipe.seed if seed is None else seed, version=recipe.version if version is None else version
+    )
 
 
-def _exported(checkpoint: Checkpoint, out: Path, ceilings: Ceilings = NO_CEILINGS) -> None:
-    with refusals():
-        bundle = Bundle.open(export(checkpoint, out))
-    _show(checkpoint, ceilings)
+def _trained(folder: Path, work: Path, recipe: Recipe, threads: int, run: Run) -> Checkpoint:
+    torch.set_num_threads(threads)
+    with _curves(run, work, recipe) as tracked:
+        return train(load(folder), work, recipe, tracked, ceilings=read_ceiling(folder))
+
+
+@contextmanager
+def _curves(run: Run, work: Path, recipe: Recipe) -> Iterator[Run]:
+    if rank() > 0:
+        yield run
+        return
+    with tracking(work / "curves", stated(recipe)) as tracker:
+        yield replace(run, tracker=tracker)
+
+
+def _exported(checkpoint: Checkpoint, out: Path, variants: Sequence[Smaller]) -> None:
+    bundle = Bundle.open(export(checkpoint, out, [variant.value for variant in variants]))
+    _show(checkpoint)
     typer.echo(f"{bundle.manifest.name} {bundle.manifest.version} ({bundle.digest[:12]}) is in {bundle.path}")
 
 
-def _show(checkpoint: Checkpoint, ceilings: Ceilings) -> None:
+def _show(checkpoint: Checkpoint) -> None:
     """R² of each phenotype, over everybody and over normals, and the best that any model could reach where it is known.
 
     The model card has the rest.
     """
-    rows = checkpoint.evaluation.performance
     for group in ("all", "normal"):
-        line = "  ".join(f"{row.symbol} {row.r2:.2f}" for row in rows if row.group == group)
-        typer.echo(f"R2 on the test split, {group}: {line}")
-        best = "  ".join(f"{symbol} {value:.2f}" for (of, symbol), value in ceilings.items() if of == group)
+        rows = [row for row in checkpoint.evaluation.performance if row.group == group]
+        typer.echo(f"R2 on the test split, {group}: " + "  ".join(f"{row.symbol} {row.r2:.2f}" for row in rows))
+        best = "  ".join(f"{row.symbol} {row.ceiling:.2f}" for row in rows if row.ceiling is not None)
         measured = best or "not measured (python -m training simulate ceiling COHORT)"
         typer.echo(f"Noise ceiling, {group}: {measured}")
 

@@ -18,11 +18,19 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from models.bundle import BundleError
 from models.ecg.writers import Unwritable
 from training.cohort import CohortError
+from training.config import RecipeError
 from training.export import BundleExists
+from training.finetune import NothingToRead
+from training.graph import CannotServe
+from training.run import NoDevice
 from training.simulate.kspace import UnfitAcceleration
 from training.simulate.population import ImpossibleHeart
+from training.teacher import NoSuchAnchor
+from training.temporal import NoCine
+from training.tracking import NoMlflow
 
 
 class Rate(ProgressColumn):
@@ -34,7 +42,7 @@ class Rate(ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f}/s")
 
 
-def progress_bars() -> Progress:
+def progress_bars(*, silent: bool = False) -> Progress:
     """One bar a stage: how many of how many, the rate, the time taken and the time left."""
     return Progress(
         TextColumn("{task.description:<24}"),
@@ -44,7 +52,25 @@ def progress_bars() -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
+        disable=silent,
     )
+
+
+_MENDABLE = (
+    BundleError,
+    BundleExists,
+    CannotServe,
+    CohortError,
+    ImpossibleHeart,
+    NoCine,
+    NoDevice,
+    NoMlflow,
+    NoSuchAnchor,
+    NothingToRead,
+    RecipeError,
+    UnfitAcceleration,
+    Unwritable,
+)
 
 
 @contextmanager
@@ -52,5 +78,5 @@ def refusals() -> Iterator[None]:
     """What the caller can mend is told in a sentence, without a traceback."""
     try:
         yield
-    except (CohortError, BundleExists, UnfitAcceleration, Unwritable, ImpossibleHeart) as error:
+    except _MENDABLE as error:
         raise typer.BadParameter(str(error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def angle(track):
 def test_the_phase_runs_from_one_r_peak_to_the_next_whatever_the_rate():
     beats = [0.4, 1.2, 2.0, 2.7, 3.5, 4.4, 5.2, 6.0, 6.8, 7.7, 8.5, 9.3]
     track = phase_tracks(strip(beats)[None], RATE)[0]
-    for start, end in zip(beats, beats[1:], strict=False):
+    for start, end in pairwise(beats):
         middle = round((start + end) / 2 * RATE)
         assert angle(track)[middle].item() == pytest.approx(0.5, abs=0.03)
         assert angle(track)[round((start + 0.25 * (end - start)) * RATE)].item() == pytest.approx(0.25, abs=0.03)
