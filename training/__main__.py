@@ -18,7 +18,7 @@ import torch
 import typer
 
 from models.bundle import Bundle
-from training import cohort_commands, simulation
+from training import cohort_commands, evaluation_commands, simulation
 from training.checkpoint import Checkpoint
 from training.cohort import load
 from training.config import Recipe, read_recipe, stated
@@ -37,6 +37,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 app.add_typer(simulation.app, name="simulate")
 app.add_typer(importing.app, name="import")
 app.add_typer(cohort_commands.app, name="cohort")
+app.add_typer(evaluation_commands.app)
 
 Participants = Annotated[int, typer.Option(min=50, help="Hearts to simulate: more is better, at about 0.1 s each.")]
 RecipeFile = Annotated[

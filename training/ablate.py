@@ -26,7 +26,7 @@ def ablate(
     seeds: Sequence[int],
     fractions: Sequence[float],
     train: Train,
-) -> list[Trial]:
+) -> list[str]:
     """Train every arm at every share of labels with every seed, and report: FOLDER/report.md, trials.jsonl, plots.
 
     Trainings that are in the file already are not repeated, so an interrupted ablation goes on where it stood. The
@@ -40,7 +40,7 @@ def ablate(
 
     Returns
     -------
-    All trials, those found in the folder included.
+    What the numbers say, a sentence each.
     """
     folder.mkdir(parents=True, exist_ok=True)
     trials = read_trials(folder / RESULTS)
@@ -49,8 +49,7 @@ def ablate(
             for name, recipe in arms(labels).items():
                 trials = _with(trials, cohort, folder, name, replace(recipe, seed=seed), train)
                 write_trials(folder / RESULTS, trials)
-    write_ablation(trials, folder)
-    return trials
+    return write_ablation(trials, folder)
 
 
 def _with(trials: list[Trial], cohort: Cohort, folder: Path, name: str, recipe: Recipe, train: Train) -> list[Trial]:

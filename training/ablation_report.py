@@ -73,18 +73,22 @@ def _plot(found: Comparison) -> Figure:
 
 
 def _curves(axes: Axes, found: Comparison, group: str, symbols: Sequence[str]) -> None:
-    for arm in (one for one in found.arms if not one.endswith(FROZEN)):
+    shown = [arm for arm in found.arms if not arm.endswith(FROZEN)]
+    seen = [0.0]
+    for n, arm in enumerate(shown):
         means = {labels: found.mean(arm, labels, group, symbols) for labels in found.fractions}
         known = {labels: mean for labels, mean in means.items() if mean.seeds}
         reach = [mean.high - mean.value if mean.seeds > 1 else 0.0 for mean in known.values()]
         colour, width = (STRONG[arm], 2.2) if arm in STRONG else (None, 0.9)
         values = [mean.value for mean in known.values()]
-        axes.errorbar(list(known), values, yerr=reach, marker="o", ms=3, label=arm, color=colour, lw=width)
+        seen += values
+        aside = [labels * 1.03 ** (n - len(shown) / 2) for labels in known]  # so that bars do not hide each other
+        axes.errorbar(aside, values, yerr=reach, marker="o", ms=3, label=arm, color=colour, lw=width)
     axes.axhline(0, color="#bbbbbb", lw=0.8)
     axes.set_xscale("log")
     axes.set_xticks(found.fractions, [f"{labels:.0%}" for labels in found.fractions])
     axes.set_xticks([], minor=True)
-    axes.set_ylim(bottom=max(axes.get_ylim()[0], -0.5))
+    axes.set_ylim(max(min(seen) - 0.1, -0.5), min(max(seen) + 0.1, 1.0))
 
 
 _MARKDOWN = """# Ablation: what each part of the method is worth

@@ -13,21 +13,22 @@ WHOLE = ("all", "normal")
 
 IN_SUBGROUPS = ("LVEF", "LVEDV", "LVM", "RVEF")
 
-_WARNING = (
+_OF_SIMULATED_HEARTS = (
     "> **Simulated hearts.** Every ECG and every cardiac MRI this model learnt from was computed; none was measured on "
     "a person. It is **not a medical device**. Never compare its figures with those of UK Biobank or of any other "
     "cohort of people."
 )
+_OF_PEOPLE = "> It is **not a medical device**: not for diagnosis or treatment."
 
 
 def card(manifest: Manifest) -> str:
     """The card as Markdown; every number in it comes from the manifest."""
     sections = (
-        f"# {manifest.name} {manifest.version}\n\n{_WARNING}",
+        f"# {manifest.name} {manifest.version}\n\n{_OF_SIMULATED_HEARTS if manifest.simulated else _OF_PEOPLE}",
         f"## What it does\n\n{_purpose(manifest)}",
         f"## Intended use\n\n{manifest.intended_use}\n\n{_bullets(manifest.limits)}",
         f"## How it was trained\n\n{_training(manifest)}",
-        f"## How well it does, on simulated participants it never saw\n\n{_performance(manifest)}",
+        f"## How well it does, on {'simulated ' if manifest.simulated else ''}participants it never saw\n\n{_performance(manifest)}",
         f"## How sure it is\n\n{_certainty(manifest)}",
         f"## Conditions\n\n{_conditions(manifest.conditions)}",
         f"## In fewer bits\n\n{_variants(manifest.variants)}",

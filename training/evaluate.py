@@ -165,3 +165,11 @@ def retrieval(query: str, gallery: str, similarity: NDArray[np.float32]) -> Retr
         recall={str(k): float((ahead < k).mean()) for k in RANKS},
         chance={str(k): min(k / n, 1.0) for k in RANKS},
     )
+
+
+if __name__ == "__main__":
+    import typer
+
+    from training.evaluation_commands import evaluate
+
+    typer.run(evaluate)

@@ -77,8 +77,8 @@ def told(found: Assessment) -> list[str]:
     if found.neighbours is not None:
         near = found.neighbours
         lines.append(
-            f"The {near.nearest} hearts nearest by embedding differ by {near.embedding:.2f} SD of the phenotypes; nearest "
-            f"by age, sex and heart rate {near.people:.2f}, anybody {near.chance:.2f}, at best {near.best:.2f}"
+            f"The {near.nearest} hearts nearest by embedding differ by {near.embedding:.2f} SD of the phenotypes, "
+            f"those by age, sex and heart rate {near.people:.2f}, any two {near.chance:.2f}, at best {near.best:.2f}"
         )
     return lines
 

@@ -26,7 +26,7 @@ class OtherPeople(CohortError):
 
 
 class OtherPreprocessing(CohortError):
-    """This version preprocesses ECGs otherwise than the one that trained: its figures would not be the checkpoint's."""
+    """ECGs are preprocessed otherwise here than in training: the figures would not be those of the checkpoint."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -98,6 +98,5 @@ def _verify_people(checkpoint: Checkpoint, data: Dataset) -> None:
     for what, digest in stated.items():
         trained = checkpoint.provenance[f"{what}_digest"]
         if digest != trained:
-            raise OtherPeople(
-                f"the {what} has digest {digest[:12]}, the checkpoint {str(trained)[:12]}. {OtherPeople.__doc__}"
-            )
+            found = f"the {what} has digest {digest[:12]}, the checkpoint's {str(trained)[:12]}"
+            raise OtherPeople(f"{found}. {OtherPeople.__doc__}")

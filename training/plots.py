@@ -25,8 +25,9 @@ def plots(found: Assessment) -> dict[str, Figure]:
         "Estimated against measured": _grid(found, _scatter),
         "Differences (Bland and Altman)": _grid(found, _differences),
         "R² beside the noise ceiling": _bars(found),
-        "Error of the surest": _risks(found),
     }
+    if found.risks:
+        figures["Error of the surest"] = _risks(found)
     if found.reliabilities:
         figures["Probabilities"] = _reliabilities(found)
     if found.retrieval:

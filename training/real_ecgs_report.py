@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from models.bundle import Manifest
+from models.bundle import BundleError, Manifest
 from models.ecg import decode
 from models.phenotypes import PHENOTYPES
 from models.runtime import Model
@@ -43,7 +43,7 @@ Floats = NDArray[np.float64]
 _BLUE, _GREY = "#2563a8", "#777777"
 
 
-class Unphysiological(Exception):
+class Unphysiological(BundleError):
     """A bundle gave an estimate that no heart has; the message says which."""
 
 

@@ -80,5 +80,7 @@ def cohort(tmp_path, participants: int = 60) -> Cohort:
 
 def written(folder, entries, shard: int = 25, **stated) -> Cohort:
     """These visits as a cohort on disk."""
-    write_cohort(folder, entries, Manifest(source="tests", made={}, **stated), shard=shard)
+    write_cohort(
+        folder, entries, Manifest(source="training.simulate", made={"seed": 0, "setting": "toy"}, **stated), shard=shard
+    )
     return load(folder)

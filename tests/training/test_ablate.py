@@ -125,6 +125,7 @@ def test_an_interrupted_ablation_goes_on_where_it_stood(toy_checkpoint, toy_coho
     trials = ablate(
         toy_cohort, tmp_path, chosen, **settings | {"train": lambda *a: done.append(a[2]) or toy_checkpoint}
     )
+    trials = read_trials(tmp_path / RESULTS)
     assert len(trials) == 8
     assert not {key_of("", one) for one in before} & {key_of("", one) for one in done}
     rows = [row for row in toy_checkpoint.evaluation.performance if row.group == "all"]
@@ -135,7 +136,7 @@ def test_an_interrupted_ablation_goes_on_where_it_stood(toy_checkpoint, toy_coho
 
 def test_one_training_under_two_names_is_done_once(toy_checkpoint, toy_cohort, tmp_path):
     done = []
-    trials = ablate(
+    ablate(
         toy_cohort,
         tmp_path,
         lambda labels: {"one": hearts.TINY, "two": hearts.TINY},
@@ -143,6 +144,7 @@ def test_one_training_under_two_names_is_done_once(toy_checkpoint, toy_cohort, t
         fractions=(1.0,),
         train=lambda *a: done.append(a) or toy_checkpoint,
     )
+    trials = read_trials(tmp_path / RESULTS)
     assert [len(done), [one.arm for one in trials]] == [1, ["one", "two"]]
     assert {**asdict(trials[0]), "arm": "two"} == asdict(trials[1])
 
@@ -151,7 +153,8 @@ def test_real_trainings_end_in_a_report(toy_cohort, trained, tmp_path):
     def chosen(labels):
         return {name: one for name, one in arms(hearts.TINY, labels).items() if name in (SCRATCH, ES)}
 
-    trials = ablate(toy_cohort, tmp_path, chosen, seeds=(1,), fractions=(1.0,), train=trained)
+    ablate(toy_cohort, tmp_path, chosen, seeds=(1,), fractions=(1.0,), train=trained)
+    trials = read_trials(tmp_path / RESULTS)
     assert [one.arm for one in trials] == [SCRATCH, ES]
     assert all(np.isfinite(list(one.r2["all"].values())).all() for one in trials)
 

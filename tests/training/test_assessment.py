@@ -9,10 +9,12 @@ from sklearn.metrics import r2_score, roc_auc_score
 
 from models.intervals import Propagation
 from models.phenotypes import PHENOTYPES, PREDICTED
-from tests.training.test_evaluate import SPREAD, participants
-from training.assessment import agreements, implied, neighbours, rankings, reliability, risk_coverage, worst_covered
+from tests.training.people import SPREAD, participants
+from training.assessment import agreements, rankings, worst_covered
 from training.bootstrap import Resampling, span
 from training.evaluate import performances
+from training.neighbours import neighbours
+from training.reliability import reliability, risk_coverage
 from training.subgroups import thirds
 
 
@@ -122,19 +124,20 @@ def test_rankings_hold_their_area_inside_the_interval(rng):
         assert one.span[0] < one.auroc < one.span[1]
 
 
-def test_honest_probabilities_lie_on_the_diagonal_and_beat_the_prevalence(rng, honest):
-    test = participants(rng, 1500)
-    probability, happened = implied(test, honest.normals)["LVEF <= 50 %"]
-    found = reliability("LVEF <= 50 %", probability, happened)
+def test_honest_probabilities_lie_on_the_diagonal_and_beat_the_prevalence(rng):
+    probability = rng.uniform(size=1500)
+    happened = rng.uniform(size=1500) < probability
+    found = reliability("lvef-le-50", probability, happened)
     # A bin of 150 at one half: SD 4 %; 3 SD.
     np.testing.assert_allclose(found.observed, found.stated, atol=0.13)
     assert found.brier < found.brier_of_prevalence
     assert found.brier == pytest.approx(((probability - happened) ** 2).mean())
 
 
-def test_shuffled_probabilities_are_worse_than_the_prevalence(rng, honest):
-    probability, happened = implied(participants(rng, 500), honest.normals)["LVEF <= 50 %"]
-    found = reliability("LVEF <= 50 %", rng.permutation(probability), happened)
+def test_shuffled_probabilities_are_worse_than_the_prevalence(rng):
+    probability = rng.uniform(size=500)
+    happened = rng.uniform(size=500) < probability
+    found = reliability("lvef-le-50", rng.permutation(probability), happened)
     assert found.brier > found.brier_of_prevalence
 
 
@@ -176,3 +179,9 @@ def test_an_embedding_that_is_the_phenotypes_finds_the_best_neighbours(rng):
     scaled = circle / circle.std(axis=0)
     found = neighbours(scaled, rng.normal(size=(50, 3)), circle, np.arange(50), nearest=1)
     assert found.embedding < 0.3 * found.chance
+
+
+def test_where_everybody_is_near_or_nothing_is_embedded_nobody_is_a_neighbour(rng):
+    logs = rng.normal(size=(30, 3))
+    assert neighbours(logs, logs, logs, np.arange(30), nearest=15) is None
+    assert neighbours(logs[:, :0], logs, logs, np.arange(30), nearest=3) is None
