@@ -23,12 +23,13 @@ _OF_PEOPLE = "> It is **not a medical device**: not for diagnosis or treatment."
 
 def card(manifest: Manifest) -> str:
     """The card as Markdown; every number in it comes from the manifest."""
+    people = "simulated participants" if manifest.simulated else "participants"
     sections = (
         f"# {manifest.name} {manifest.version}\n\n{_OF_SIMULATED_HEARTS if manifest.simulated else _OF_PEOPLE}",
         f"## What it does\n\n{_purpose(manifest)}",
         f"## Intended use\n\n{manifest.intended_use}\n\n{_bullets(manifest.limits)}",
         f"## How it was trained\n\n{_training(manifest)}",
-        f"## How well it does, on {'simulated ' if manifest.simulated else ''}participants it never saw\n\n{_performance(manifest)}",
+        f"## How well it does, on {people} it never saw\n\n{_performance(manifest)}",
         f"## How sure it is\n\n{_certainty(manifest)}",
         f"## Conditions\n\n{_conditions(manifest.conditions)}",
         f"## In fewer bits\n\n{_variants(manifest.variants)}",

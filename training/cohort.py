@@ -149,6 +149,16 @@ def load(
     return cohort
 
 
+def first_of(folder: Path, visits: int | None) -> Cohort:
+    """The first shards of a cohort that hold at least so many visits; all of them for None."""
+    shards = list[Shard]()
+    for shard in read_manifest(folder).shards:
+        if visits is not None and sum(one.entries for one in shards) >= visits:
+            break
+        shards.append(shard)
+    return load(folder, shards=shards)
+
+
 def load_shard(folder: Path, shard: Shard, manifest: Manifest) -> Cohort:
     """The visits of one shard.
 

@@ -14,7 +14,7 @@ from models.runtime import Model
 from training.ablate import ablate as run_ablation
 from training.arms import arms
 from training.checkpoint import Checkpoint
-from training.cohort import Cohort, load
+from training.cohort import Cohort, first_of, load
 from training.config import Recipe, read_recipe
 from training.evaluation_report import write_evaluation
 from training.real_ecgs_report import write_real_ecgs
@@ -52,6 +52,7 @@ def ablate(
     recipe: Annotated[Path | None, typer.Option(exists=True, help="TOML of the whole method.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each arm; intervals need two.")] = 3,
     labels: Annotated[list[float] | None, typer.Option(help="Share of the labels; give it several times.")] = None,
+    participants: Annotated[int | None, typer.Option(min=50, help="Only the first shards that hold so many.")] = None,
     frozen: Annotated[bool, typer.Option(help="Every arm also with its encoder frozen.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads that train.")] = CORES,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")] = "auto",
@@ -59,7 +60,7 @@ def ablate(
     """Train the method without each of its parts, with few labels and all: OUT/report.md, trials.jsonl, a plot.
 
     What is interrupted goes on where it stood.
-    Example: python -m training ablate data/cohort --out runs/ablation --labels 0.01 --labels 0.1 --labels 1
+    Example: python -m training ablate data/cohort --recipe training/recipes/ablation.toml --out runs/ablation
     """
     shares = labels or [0.01, 0.1, 1.0]
     with refusals(), progress_bars() as progress:
@@ -73,7 +74,7 @@ def ablate(
             return train(cohort, work, arm, run)
 
         lines = run_ablation(
-            load(folder),
+            first_of(folder, participants),
             out,
             partial(arms, base, frozen=frozen),
             seeds=range(base.seed, base.seed + seeds),
