@@ -34,7 +34,8 @@ MAX_PARTS = 16
 MEDIA_TYPES = {
     "application/octet-stream": "any of the formats below: the content decides, not the label",
     "application/dicom": "12-lead, General, General 32-bit or Ambulatory ECG Waveform Storage",
-    "application/zip": "a WFDB record: header and signal files; or one DICOM, CSV or JSON file",
+    "application/zip": "a WFDB record: header and signal files; or one DICOM, XML, CSV or JSON file",
+    "application/xml": "the export of a resting ECG by GE CardioSoft or CASE",
     "text/csv": "a header of lead names; '# fs=500' and '# unit=mV' above it, or the query parameters",
     "application/json": '{"sampling_rate_hz": 500, "unit": "mV", "leads": {"I": [...], ...}}',
 }

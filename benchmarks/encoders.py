@@ -177,6 +177,7 @@ def plot(costs: list[Cost], accuracies: dict[str, dict[str, float]], path: Path)
             axes.scatter(*zip(*points, strict=True), marker=marker, label=bits)
         for cost, point in zip(shown, points, strict=True):
             axes.annotate(cost.name, point, xytext=(5, 4), textcoords="offset points", fontsize=8)
+    axes.margins(x=0.2)
     axes.set(xscale="log", xlabel="ms for one ECG, one thread", ylabel="mean R², held-out participants")
     axes.legend()
     figure.savefig(path, dpi=150, bbox_inches="tight")

@@ -25,6 +25,7 @@ from training.config import Recipe, read_recipe, stated
 from training.distributed import joined, rank
 from training.export import export, free_place
 from training.generate import generate
+from training.importing import commands as importing
 from training.realism.ceiling import read_ceiling
 from training.run import Precision, Run, device_named
 from training.simulation import CORES, CohortFolder, Processes, Seed
@@ -34,13 +35,14 @@ from training.train import train
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(simulation.app, name="simulate")
+app.add_typer(importing.app, name="import")
 app.add_typer(cohort_commands.app, name="cohort")
 app.add_typer(evaluation_commands.app)
 
 Participants = Annotated[int, typer.Option(min=50, help="Hearts to simulate: more is better, at about 0.1 s each.")]
 RecipeFile = Annotated[
     Path | None,
-    typer.Option("--recipe", exists=True, help="TOML, as in training/recipes; else as in training/config.py."),
+    typer.Option("--recipe", exists=True, help="TOML (training/recipes) or a bundle's manifest.json."),
 ]
 OtherSeed = Annotated[int | None, typer.Option("--seed", min=0, help="Of the training, instead of the recipe's.")]
 OtherVersion = Annotated[str | None, typer.Option("--version", help="Of the bundle; a released one never changes.")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from training.config import COVARIATES, Anchor, Recipe, Schedule
@@ -10,40 +9,48 @@ from training.config import COVARIATES, Anchor, Recipe, Schedule
 SCRATCH, LONG_SCRATCH = "from scratch", "from scratch, as many ECG passes"
 MASKED, ED, ES, BOTH, BETWEEN = "masked only", "ED only", "ES only", "ED+ES", "ED+ES and ED<->ES"
 PEOPLE, WITH_PEOPLE = "covariates only", "ED+ES, covariates"
-TAUGHT, UNTAUGHT = "ED+ES, teachers by labels", "ED+ES, teachers without labels"
+MASKED_BOTH = "masked, then ED+ES"
+UNTAUGHT = "ED+ES, CMR encoders without labels"
 FROZEN = ", encoder frozen"
+
+SCARCE_BATCH, SCARCE_STEPS = 32, 20
+"""Batch and batches of an epoch where labels are few."""
 
 
 def arms(base: Recipe, labels: float, frozen: bool = False) -> dict[str, Recipe]:
-    """Name -> recipe, for training that may read this share of the labels.
+    """Name -> recipe, for training whose heads may read this share of the labels.
 
-    CMR encoders learn without labels wherever labels are scarce, so that no arm reads more of them than another; the
-    base decides where all may be read, and the other way to teach them is an arm of its own.
+    As published, CMR encoders read the labels of everybody, so that at small shares the aligned arms know more than
+    the others; one arm has CMR encoders that never saw a label.
 
     Parameters
     ----------
     frozen : also with the encoder frozen while the heads learn; of "from scratch" these are random features
     """
-    base = replace(base, split=replace(base.split, labels=labels))
-    shown = base if labels == 1 else replace(base, teacher=replace(base.teacher, by="masked"))
-    unaligned = replace(base, pretraining=_none(base.pretraining), cmr_schedule=_none(base.cmr_schedule))
+    base = replace(
+        base,
+        split=replace(base.split, labels=labels),
+        finetuning=_scarce(base.finetuning) if labels < 1 else base.finetuning,
+        teacher=replace(base.teacher, by="phenotypes", every_label=True),
+    )
+    unaligned = replace(base, pretraining=_none(base.pretraining))
     scratch = replace(unaligned, masked_schedule=_none(base.masked_schedule))
+    aligned = replace(base, masked_schedule=_none(base.masked_schedule))
+    both = _anchored(aligned, "ed", "es")
     found = {
         SCRATCH: scratch,
-        LONG_SCRATCH: replace(scratch, finetuning=_as_many_passes(base, labels)),
         MASKED: replace(unaligned, masked_schedule=_masked(base)),
-        ED: _anchored(shown, "ed"),
-        ES: _anchored(shown, "es"),
-        BOTH: _anchored(shown, "ed", "es"),
-        BETWEEN: _anchored(shown, "ed", "es", between=1.0),
+        ED: _anchored(aligned, "ed"),
+        ES: _anchored(aligned, "es"),
+        BOTH: both,
+        BETWEEN: _anchored(aligned, "ed", "es", between=1.0),
+        UNTAUGHT: replace(both, teacher=replace(base.teacher, by="masked", every_label=False)),
+        MASKED_BOTH: _anchored(replace(base, masked_schedule=_masked(base)), "ed", "es"),
         PEOPLE: replace(scratch, heads=replace(base.heads, ecg=False, covariates=COVARIATES)),
-        WITH_PEOPLE: replace(_anchored(shown, "ed", "es"), heads=replace(base.heads, covariates=COVARIATES)),
+        WITH_PEOPLE: replace(both, heads=replace(base.heads, covariates=COVARIATES)),
     }
-    both = _anchored(base, "ed", "es")
-    if shown.teacher.by == "masked":
-        found[TAUGHT] = replace(both, teacher=replace(base.teacher, by="phenotypes"))
-    else:
-        found[UNTAUGHT] = replace(both, teacher=replace(base.teacher, by="masked"))
+    if labels == 1:
+        found[LONG_SCRATCH] = replace(scratch, finetuning=_as_many_passes(base))
     if frozen:
         found |= {
             name + FROZEN: replace(recipe, heads=replace(recipe.heads, encoder_slowdown=0.0))
@@ -62,12 +69,16 @@ def _none(schedule: Schedule) -> Schedule:
     return replace(schedule, epochs=0)
 
 
+def _scarce(schedule: Schedule) -> Schedule:
+    """Few labels pass several times an epoch, so that the heads of every arm are trained to the end."""
+    return replace(schedule, batch=min(schedule.batch, SCARCE_BATCH), min_steps=max(schedule.min_steps, SCARCE_STEPS))
+
+
 def _masked(base: Recipe) -> Schedule:
     """The base's own schedule, or as many epochs as the contrastive stage has where the base has no masked stage."""
     return replace(base.masked_schedule, epochs=base.masked_schedule.epochs or base.pretraining.epochs)
 
 
-def _as_many_passes(base: Recipe, labels: float) -> Schedule:
-    """As many ECGs through the encoder as all stages of the base show it, of which only the labelled are there."""
-    before = base.masked_schedule.epochs + base.pretraining.epochs
-    return replace(base.finetuning, epochs=base.finetuning.epochs + math.ceil(before / labels))
+def _as_many_passes(base: Recipe) -> Schedule:
+    """As many ECGs through the encoder as the contrastive stage and the heads show it; all of them labelled."""
+    return replace(base.finetuning, epochs=base.finetuning.epochs + base.pretraining.epochs)

@@ -6,6 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from models.bundle import ConditionModel, Manifest, Performance, Variant
 from models.conditions import CONDITIONS
+from training.config import Recipe, recipe_of
+
+WHOLE = ("all", "normal")
+"""Groups of which everything is told."""
+
+IN_SUBGROUPS = ("LVEF", "LVEDV", "LVM", "RVEF")
 
 _WARNING = (
     "> **Simulated hearts.** Every ECG and every cardiac MRI this model learnt from was computed; none was measured on "
@@ -54,14 +60,32 @@ def _beside(manifest: Manifest) -> str:
 
 def _training(manifest: Manifest) -> str:
     facts = {key: value for key, value in manifest.training.items() if not isinstance(value, dict)}
-    steps = (
-        "An encoder of each CMR phase (end-diastole, end-systole) first learnt to measure its volume, supervised. The "
-        "ECG encoder then learnt to find the own heart among others, against both phases at once (symmetric InfoNCE "
-        "for each pair, each with its own temperature; the CMR features were frozen and cached). Heads for mean and SD "
-        "of the log phenotypes were fitted last, the encoder following at a lower rate. The recipe stands in "
-        "`manifest.json`."
+    recipe = recipe_of(manifest)
+    return _steps(recipe) + "\n\n" + _bullets(f"{key.replace('_', ' ')}: {value}" for key, value in facts.items())
+
+
+def _steps(recipe: Recipe) -> str:
+    """The stages that this recipe has, in their order."""
+    anchors = " and ".join(anchor.name.upper() for anchor in recipe.contrast.anchors)
+    taught = {
+        "phenotypes": "to measure its volume, supervised",
+        "masked": "to complete volumes of which most was hidden",
+    }
+    steps = []
+    if recipe.masked_schedule.epochs:
+        steps.append("The ECG encoder first learnt to complete ECGs of which most was hidden.")
+    if recipe.pretraining.epochs:
+        steps.append(
+            f"A CMR encoder of each anchor ({anchors}) learnt {lessons[recipe.teacher.by]}, and was frozen. The ECG "
+            "encoder then learnt to find its own heart among others by every anchor (contrastive, each pair with a "
+            "temperature of its own)."
+        )
+    steps.append(
+        "Heads for mean and SD of the log phenotypes came last, the encoder "
+        + ("frozen." if recipe.heads.encoder_slowdown == 0 else "learning on.")
+        + " The recipe stands in `manifest.json`."
     )
-    return steps + "\n\n" + _bullets(f"{key.replace('_', ' ')}: {value}" for key, value in facts.items())
+    return " ".join(steps)
 
 
 def _performance(manifest: Manifest) -> str:
@@ -71,14 +95,33 @@ def _performance(manifest: Manifest) -> str:
     )
     tables = [
         f"**{group}** (n = {rows[0].n})\n\n" + _table(rows)
-        for group in dict.fromkeys(row.group for row in manifest.performance)
+        for group in WHOLE
         if (rows := [row for row in manifest.performance if row.group == group])
     ]
     ranked = [
         f"{row.condition}, {row.group}: AUROC {row.auroc:.3f} ({row.positives} of {row.n})"
         for row in manifest.discrimination
+        if row.group in WHOLE
     ]
-    return "\n\n".join([legend, *tables, _bullets(ranked)])
+    return "\n\n".join([legend, *tables, _bullets(ranked), _subgroups(manifest.performance)])
+
+
+def _subgroups(rows: Sequence[Performance]) -> str:
+    """The error of a few phenotypes in every other group."""
+    errors = {(row.group, row.symbol): row for row in rows if row.group not in WHOLE}
+    groups = dict.fromkeys(group for group, _ in errors)
+    if not groups:
+        return "Subgroups were too small to be reported."
+    head = f"| group | {' | '.join(IN_SUBGROUPS)} |\n|" + "---|" * (1 + len(IN_SUBGROUPS))
+    lines = [
+        f"| {group} | " + " | ".join(_error(errors.get((group, symbol))) for symbol in IN_SUBGROUPS) + " |"
+        for group in groups
+    ]
+    return "MAE, that of the mean of all, and n in each subgroup:\n\n" + "\n".join([head, *lines])
+
+
+def _error(row: Performance | None) -> str:
+    return "–" if row is None else f"{row.mae:.1f} {row.unit} ({row.mean_predictor_mae:.1f}), {row.n}"
 
 
 def _table(rows: Sequence[Performance]) -> str:
@@ -173,13 +216,19 @@ def _retrieval(manifest: Manifest) -> str:
 
 def _rebuild(manifest: Manifest) -> str:
     facts = manifest.training
-    command = (
-        f"python -m training demo --out artifacts --version {manifest.version} "
-        f"--participants {facts['participants']} --seed {facts['seed']} --threads {facts['threads']}"
-    )
+    threads, made = facts["threads"], facts["made"]
+    with_recipe = f"--recipe manifest.json --threads {threads}"
+    if manifest.simulated and isinstance(made, dict):
+        cohort = (
+            f"--participants {facts['participants']} --seed {made['seed']} --setting {made['setting']} --out cohort"
+        )
+        commands = f"python -m training simulate {cohort}\npython -m training train cohort --work run {with_recipe}"
+    else:
+        commands = f"python -m training train COHORT --work run {with_recipe}"
     return (
-        f"```\n{command}\n```\n\nThe same code (version {facts['code_version']}, torch {facts['torch_version']}), "
-        "machine and number of threads give the same weights, bit by bit."
+        f"```\n{commands}\npython -m training export run/checkpoint.pt --out artifacts\n```\n\nThe same code (version "
+        f"{facts['code_version']}, torch {facts['torch_version']}), machine and number of threads give the same "
+        "weights, bit by bit."
     )
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 
+from models.bundle import Manifest
 from models.ecg.preprocess import Preprocessing
 
 PREPROCESSING = Preprocessing(sampling_rate=500.0, duration=10.0, high_pass=0.5, low_pass=40.0, order=3)
@@ -107,12 +108,16 @@ class Augmentation(_Stated):
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(_Stated):
-    """One training stage: AdamW under a one-cycle learning rate (Smith and Topin, 2017); no epochs, no stage."""
+    """One training stage: AdamW under a one-cycle learning rate (Smith and Topin, 2017); no epochs, no stage.
+
+    An epoch has `min_steps` batches at least: a few rows pass several times between two looks at the validation part.
+    """
 
     epochs: int
     batch: int
     learning_rate: float
     weight_decay: float
+    min_steps: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,11 +144,12 @@ class MaskedEcg(_Stated):
 class Teacher(_Stated):
     """Stage 1b: what the CMR encoders learn before they are frozen.
 
-    "phenotypes": those of their phase, of labelled participants alone; "masked": to complete volumes with hidden
-    blocks, without any label.
+    "phenotypes": those of their phase, of labelled participants alone, or of all with `every_label`, as is published;
+    "masked": to complete volumes with hidden blocks, without any label.
     """
 
     by: Literal["phenotypes", "masked"] = "phenotypes"
+    every_label: bool = False
     ratio: float = 0.6
 
 
@@ -247,7 +253,7 @@ _RECIPE = TypeAdapter(Recipe)
 
 
 def read_recipe(path: Path) -> Recipe:
-    """A recipe from TOML; what the file does not state is as in `Recipe`.
+    """A recipe from TOML, where what the file does not state is as in `Recipe`; or that of a bundle's `manifest.json`.
 
     Raises
     ------
@@ -255,12 +261,20 @@ def read_recipe(path: Path) -> Recipe:
         If the file is no TOML, names a key that no recipe has, or gives a value of another kind.
     """
     try:
-        return _RECIPE.validate_python(tomllib.loads(path.read_text()))
+        text = path.read_text()
+        if path.suffix == ".json":
+            return recipe_of(Manifest.model_validate_json(text))
+        return _RECIPE.validate_python(tomllib.loads(text))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path} cannot be read as TOML: {error}") from error
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise RecipeError(f"{path} is no recipe: {faults}") from error
+
+
+def recipe_of(manifest: Manifest) -> Recipe:
+    """The recipe that a bundle was trained with."""
+    return _RECIPE.validate_python(manifest.training["recipe"])
 
 
 def recipe_from_json(text: str) -> Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import time
 from collections.abc import Callable
@@ -87,7 +88,8 @@ def fit(
     """
     people = len(rows) if participants is None else len(torch.unique(participants[rows]))
     batch = min(schedule.batch, people)
-    steps = people // batch
+    passes = math.ceil(schedule.min_steps / (people // batch))
+    steps = passes * (people // batch)
     optimiser, annealing = _optimiser(net, schedule, steps, slower, slowdown)
     progress = _Progress(net, optimiser, annealing, generator, run.folder)
     progress.resume()
@@ -96,7 +98,7 @@ def fit(
         started, fetched = time.perf_counter(), run.clock.fetching
         net.train()
         total = torch.zeros((), device=run.device)
-        for part in _batches(rows, participants, steps, batch, generator):
+        for part in _batches(rows, participants, passes, batch, generator):
             optimiser.zero_grad(set_to_none=True)
             total += step(_share(part))
             average_gradients(net)
@@ -117,12 +119,16 @@ def fit(
     return progress.history(steps * batch)
 
 
-def _batches(rows: Tensor, participants: Tensor | None, steps: int, batch: int, generator: Generator) -> Tensor:
-    """Rows of one epoch, (steps, batch), in a new order."""
+def _batches(rows: Tensor, participants: Tensor | None, passes: int, batch: int, generator: Generator) -> Tensor:
+    """Rows of one epoch, (steps, batch), each pass over them in a new order."""
+    return torch.cat([_one_pass(rows, participants, batch, generator) for _ in range(passes)])
+
+
+def _one_pass(rows: Tensor, participants: Tensor | None, batch: int, generator: Generator) -> Tensor:
     shuffled = rows[torch.randperm(len(rows), generator=generator)]
     if participants is not None:
         shuffled = _one_visit_each(shuffled, participants)
-    return shuffled[: steps * batch].reshape(steps, batch)
+    return shuffled[: len(shuffled) // batch * batch].reshape(-1, batch)
 
 
 def _one_visit_each(shuffled: Tensor, participants: Tensor) -> Tensor:

@@ -25,10 +25,10 @@ from training.heads import Projection
 from training.losses import ContrastiveLoss, Pair, PairwiseLoss
 from training.probabilistic import MatchingLoss, ProbabilisticProjection, means
 from training.run import Run
-from training.temporal import TemporalLoss, frames_at_phases, phase_tracks
+from training.temporal import TemporalLoss, phase_tracks, required
 
 ECG = "ecg"
-TRACKS, FRAMES = "phase tracks", "cine frames"
+TRACKS, CINE = "phase tracks", "cine"
 LOCAL = "local loss"
 """What the temporal objective reads from a batch, and what it adds to the embeddings: a number for each heart."""
 
@@ -70,7 +70,7 @@ class Aligned(nn.Module):
         features = {**batch, ECG: self.encoder.pool(tokens)}
         embedded: dict[str, Tensor] = {name: project(features[name]) for name, project in self.projections.items()}
         if self.temporal is not None and TRACKS in batch:
-            embedded[LOCAL] = self.temporal(tokens, batch[TRACKS], batch[FRAMES])
+            embedded[LOCAL] = self.temporal(tokens, batch[TRACKS], batch[CINE])
         return embedded
 
     def total(self, embedded: Batch, participants: Tensor, phenotypes: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class Source:
             labels[readable] = data.targets[readable]
         temporal: dict[str, Tensor] = {}
         if recipe.contrast.temporal > 0:
-            temporal[FRAMES] = frames_at_phases(data.cine)
+            temporal[CINE] = required(data.cine)
             temporal[TRACKS] = phase_tracks(data.ecg, data.sampling_rate)
         named = {anchor.name: anchors[anchor.name] for anchor in recipe.contrast.anchors}
         return cls(data=data, anchors=named, labels=labels, temporal=temporal, recipe=recipe, run=run)

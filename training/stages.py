@@ -39,7 +39,11 @@ class Stage:
     def run(self, run: Run, folder: Path) -> Run:
         """The run with this stage's own folder for state; random numbers start over, wherever a training resumes."""
         torch.manual_seed(int(self.key[:8], 16))
-        return run.at(folder / f"{self.name}-{self.key[:12]}")
+        return run.at(self.folder(folder))
+
+    def folder(self, stages: Path) -> Path:
+        """Where it is kept among the stages."""
+        return stages / f"{self.name}-{self.key[:12]}"
 
 
 def _plain(fact: Fact) -> JsonValue:

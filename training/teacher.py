@@ -91,18 +91,18 @@ class MaskedTeacher(Teacher):
 
 
 def train_teachers(data: Dataset, recipe: Recipe, run: Run) -> tuple[CmrEncoder, History]:
-    """Stage 1b: the CMR encoder of all anchors at once; it is left frozen.
+    """Stage 1b: the CMR encoder of all volumes of the cohort at once, whichever become anchors; it is left frozen.
 
-    Phenotypes are read of labelled participants alone; completion sees every participant of the train part.
+    Phenotypes are read of labelled participants alone, unless the recipe says of every one; completion sees every participant of the train part.
 
     Raises
     ------
     NoSuchAnchor
         If the cohort lacks the volumes of an anchor.
     """
-    anchors = [anchor.name for anchor in recipe.contrast.anchors]
-    if missing := sorted(set(anchors) - set(data.volumes)):
-        raise NoSuchAnchor(f"the cohort has volumes of {', '.join(data.volumes)}, none of {', '.join(missing)}")
+    anchors = list(data.volumes)
+    if missing := sorted({anchor.name for anchor in recipe.contrast.anchors} - set(anchors)):
+        raise NoSuchAnchor(f"the cohort has volumes of {', '.join(anchors)}, none of {', '.join(missing)}")
     generator = Generator().manual_seed(recipe.seed)
     encoder = build_cmr_encoder(recipe.cmr, anchors)
     supervised = recipe.teacher.by == "phenotypes"
@@ -126,7 +126,7 @@ def train_teachers(data: Dataset, recipe: Recipe, run: Run) -> tuple[CmrEncoder,
         teacher,
         step=descend(lambda rows: loss(rows, generator), run),
         validate=validate,
-        rows=data.labelled if supervised else data.parts["train"],
+        rows=data.labelled if supervised and not recipe.teacher.every_label else data.parts["train"],
         schedule=recipe.cmr_schedule,
         generator=generator,
         run=run,

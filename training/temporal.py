@@ -37,20 +37,24 @@ class NoCine(ValueError):
     """The temporal objective was asked for on a cohort without cines."""
 
 
-def frames_at_phases(cine: Tensor | None) -> Tensor:
-    """(n, frames, rows, columns) over one beat from the R peak on, to the `PHASES` frames nearest to even phases.
+def required(cine: Tensor | None) -> Tensor:
+    """The cine, (n, frames, rows, columns), if this objective can be had with it.
 
     Raises
     ------
     NoCine
-        If there is no cine, or if it has fewer frames than `PHASES`.
+        If there is none, or if it has fewer frames than `PHASES`.
     """
     if cine is None:
         raise NoCine("contrast.temporal needs a cine of every participant, and this cohort has none: set it to 0")
-    frames = cine.shape[1]
-    if frames < PHASES:
-        raise NoCine(f"contrast.temporal needs cines of at least {PHASES} frames; this cohort's have {frames}")
-    return cine[:, [round(phase * frames / PHASES) for phase in range(PHASES)]]
+    if cine.shape[1] < PHASES:
+        raise NoCine(f"contrast.temporal needs cines of at least {PHASES} frames; this cohort's have {cine.shape[1]}")
+    return cine
+
+
+def frames_at_phases(cine: Tensor) -> Tensor:
+    """(batch, frames, rows, columns) over one beat, from the R peak on, to its `PHASES` frames at even phases."""
+    return cine[:, [round(phase * cine.shape[1] / PHASES) for phase in range(PHASES)]]
 
 
 def phase_tracks(ecg: Tensor, sampling_rate: float) -> Tensor:
@@ -67,7 +71,7 @@ def phase_tracks(ecg: Tensor, sampling_rate: float) -> Tensor:
     """
     tracks = torch.zeros(len(ecg), 2, ecg.shape[-1])
     for track, signal in zip(tracks, ecg, strict=True):
-        recording = Recording(signal=signal.double().numpy(), sampling_rate=sampling_rate)
+        recording = Recording(signal=signal.double().cpu().numpy(), sampling_rate=sampling_rate)
         _fill(track, r_peaks(recording))
     return tracks
 
@@ -150,15 +154,16 @@ class TemporalLoss(nn.Module):
         self.of_segment = Projection(width, hidden, projection)
         self.log_scale = nn.Parameter(torch.tensor(INITIAL_LOG_SCALE))
 
-    def forward(self, tokens: Tensor, tracks: Tensor, frames: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, tracks: Tensor, cine: Tensor) -> Tensor:
         """The loss of each heart, (batch,).
 
         Parameters
         ----------
         tokens : (batch, width, time) of the ECG encoder
         tracks : (batch, 2, samples) of the same recordings, augmented alike
-        frames : (batch, PHASES, rows, columns) uint8
+        cine : (batch, frames, rows, columns) uint8 over one beat, from the R peak on
         """
         of_phase, known = segments(tokens, tracks)
+        frames = frames_at_phases(cine)
         seen = self.of_frame(self.frames(frames.flatten(0, 1).float() / 255.0)).unflatten(0, frames.shape[:2])
         return local_info_nce(self.of_segment(of_phase), seen, known, self.log_scale)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import JsonValue
+from torch import Tensor
 
 from training.check import write_report
 from training.checkpoint import Checkpoint
@@ -155,14 +158,31 @@ class Chain:
         """The share of labels that the contrastive stage itself reads: none unless targets are soft."""
         return self.recipe.split.labels if self.recipe.contrast.soft_targets else 0.0
 
-    def _teachers(self) -> tuple[Stage, dict[str, torch.Tensor], History]:
+    def _teachers(self) -> tuple[Stage, dict[str, Tensor], History]:
         recipe, data = self.recipe, self.data
-        anchors = [anchor.name for anchor in recipe.contrast.anchors]
-        labels = recipe.split.labels if recipe.teacher.by == "phenotypes" else 0.0
-        stage = Stage.of("teachers", *self._given, recipe.cmr, recipe.teacher, anchors, labels, recipe.cmr_schedule)
+        reads_some = recipe.teacher.by == "phenotypes" and not recipe.teacher.every_label
+        labels = recipe.split.labels if reads_some else 1.0
+        stage = Stage.of("teachers", *self._given, recipe.cmr, recipe.teacher, labels, recipe.cmr_schedule)
         run = stage.run(self.run, self.folder)
         teachers, history = train_teachers(data, recipe, run)
-        return stage, anchor_features(teachers, data, run), history
+        return (
+            stage,
+            kept(stage.folder(self.folder) / "features.pt", lambda: anchor_features(teachers, data, run)),
+            history,
+        )
+
+
+def kept(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Tensors by name from a file, or made and written there, whole or not at all."""
+    if not path.is_file():
+        made = make()
+        if rank() > 0:
+            return made
+        unfinished = path.with_suffix(".part")
+        torch.save(made, unfinished)
+        os.replace(unfinished, path)
+    tensors: dict[str, Tensor] = torch.load(path, weights_only=True)
+    return tensors
 
 
 def _provenance(data: Dataset, recipe: Recipe, histories: dict[str, History]) -> dict[str, JsonValue]:
@@ -172,6 +192,7 @@ def _provenance(data: Dataset, recipe: Recipe, histories: dict[str, History]) ->
         "threads": torch.get_num_threads(),
         "processes": world(),
         "source": data.cohort.manifest.source,
+        "made": dict(data.cohort.manifest.made),
         "participants": len(np.unique(data.cohort.participants)),
         "cohort_digest": data.cohort.digest,
         "split_digest": split_digest(data.split),

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from models.ecg import archive
 from models.ecg.errors import DecodeError, EmptyFile, UnsafeFile, UnsupportedFormat
-from models.ecg.formats import csv_table, dicom, foreign, json_document, wfdb_record
+from models.ecg.formats import cardiosoft, csv_table, dicom, foreign, json_document, wfdb_record
 from models.ecg.recording import Recording
 from models.ecg.stated import Stated
 
@@ -26,8 +26,8 @@ class Format(Protocol):
         """The recording; an `EcgError` if there is none to be had."""
 
 
-# From the surest mark to the weakest: DICOM and the magic numbers first, any table of numbers last.
-FORMATS: tuple[Format, ...] = (dicom, foreign, json_document, wfdb_record, csv_table)
+# From the surest mark to the weakest: DICOM, the root element and the magic numbers first, any table last.
+FORMATS: tuple[Format, ...] = (dicom, cardiosoft, foreign, json_document, wfdb_record, csv_table)
 
 
 def decode(data: bytes, stated: Stated | None = None) -> Recording:
@@ -36,7 +36,7 @@ def decode(data: bytes, stated: Stated | None = None) -> Recording:
     Parameters
     ----------
     data : bytes
-        The file: DICOM, WFDB (a zip of header and signal), CSV, JSON, or a zip with one of them.
+        The file: DICOM, WFDB (a zip of header and signal), CardioSoft XML, CSV, JSON, or a zip with one of them.
     stated : Stated, optional
         What the sender says beside the file.
 
@@ -54,7 +54,9 @@ def decode(data: bytes, stated: Stated | None = None) -> Recording:
         return _decode_members(archive.unpack(data), stated)
     found = _format_of(data)
     if found is None:
-        raise UnsupportedFormat("these bytes are none of DICOM, WFDB, CSV and JSON: export the ECG as one of them")
+        raise UnsupportedFormat(
+            "these bytes are none of DICOM, WFDB, CardioSoft XML, CSV and JSON: export the ECG as one of them"
+        )
     return found.read(data, stated)
 
 

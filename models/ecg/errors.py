@@ -56,7 +56,7 @@ class UnsupportedFormat(EcgError):
 
     code = "unsupported-format"
     title = "This is no ECG format that is read here"
-    advice = "Send DICOM (12-lead or General ECG), WFDB (a zip of header and signal), CSV or JSON."
+    advice = "Send DICOM (12-lead or General ECG), WFDB (a zip of header and signal), CardioSoft XML, CSV or JSON."
 
 
 class EmptyFile(UnsupportedFormat):

@@ -19,6 +19,7 @@ from training.temporal import (
     frames_at_phases,
     local_info_nce,
     phase_tracks,
+    required,
     segments,
 )
 
@@ -130,17 +131,17 @@ def test_a_heart_of_unknown_phases_adds_nothing_and_breaks_nothing(generator, ph
     assert a.grad.abs().max() < 1e-6
 
 
-def test_segments_learn_to_find_the_frame_of_their_phase(generator):
+def test_segments_learn_to_find_the_frame_of_their_phase():
     torch.manual_seed(0)
     ecg = torch.stack([strip(np.arange(0.3, 10, rr)) for rr in (0.7, 0.8, 0.9, 1.0)])
     tracks = phase_tracks(ecg, RATE)
-    frames = frames_at_phases(turning(np.arange(24) / 24).repeat(4, 1, 1, 1))
+    cine = turning(np.arange(24) / 24).repeat(4, 1, 1, 1)
     loss = TemporalLoss(width=2, hidden=16, projection=8)
     optimiser = torch.optim.Adam(loss.parameters(), lr=1e-2)
     values = []
     for _ in range(60):
         optimiser.zero_grad()
-        value = loss(tokens_of(tracks), tracks, frames).mean()
+        value = loss(tokens_of(tracks), tracks, cine).mean()
         value.backward()
         optimiser.step()
         values.append(value.item())
@@ -155,6 +156,6 @@ def test_frames_are_taken_at_even_phases():
 
 def test_without_a_cine_the_objective_is_refused():
     with pytest.raises(NoCine, match=r"this cohort has none: set it to 0"):
-        frames_at_phases(None)
+        required(None)
     with pytest.raises(NoCine, match="at least 8 frames; this cohort's have 5"):
-        frames_at_phases(torch.zeros(2, 5, 4, 4, dtype=torch.uint8))
+        required(torch.zeros(2, 5, 4, 4, dtype=torch.uint8))

@@ -6,6 +6,7 @@ import re
 from typing import NoReturn
 
 from models.ecg.errors import UnsupportedFormat
+from models.ecg.formats.xml_document import root_of, text_of
 from models.ecg.stated import Stated
 
 _TABLE = "send its numbers as CSV or JSON with lead names, unit and sampling rate"
@@ -39,16 +40,12 @@ _XML_ROOTS = {
     "restingecg": "a GE MUSE XML file",
     "restingecgdata": "a Philips XML file",
     "annotatedecg": "an HL7 annotated ECG",
-    "cardiologyxml": "a GE CardioSoft XML file",
     "sapphire": "a GE Sapphire XML file",
     "ecg": "a Mortara ELI XML file",
     "examdescript": "a Schiller SEMA XML file",
     "observation": "a FHIR resource in XML",
     "svg": "an SVG picture",
 }
-_MARKUP = re.compile(r"<!--.*?(?:-->|$)|<[?!][^>]*>?|[^<]+", re.DOTALL)
-_ROOT = re.compile(r"<(?:[\w.-]+:)?([A-Za-z_][\w.-]*)")
-_ENCODINGS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"<\0", "utf-16-le"), (b"\0<", "utf-16-be"))
 
 
 def matches(data: bytes) -> bool:
@@ -77,20 +74,10 @@ def _recognise(data: bytes) -> tuple[str, str] | None:
 
 def _recognise_markup(start: bytes) -> tuple[str, str] | None:
     """XML or HTML, by its root element."""
-    encoding = next((name for mark, name in _ENCODINGS if start.startswith(mark)), "utf-8-sig")
-    text = start.decode(encoding, errors="replace").lstrip("\ufeff \t\r\n")
+    text = text_of(start)
     if not text.startswith("<"):
         return None
     if re.match(r"<(?:!doctype\s+html|html)\b", text, re.IGNORECASE):
         return "an HTML page, perhaps of a login", _DEVICE
-    root = _root_of(text)
+    root = root_of(text)
     return _XML_ROOTS.get(root.lower(), f"an XML file with root element {root[:40] or 'unknown'!r}"), _DEVICE
-
-
-def _root_of(text: str) -> str:
-    """Name of the first element, behind declarations, comments and their like; "" if there is none."""
-    position = 0
-    while skipped := _MARKUP.match(text, position):
-        position = skipped.end()
-    found = _ROOT.match(text, position)
-    return found[1] if found else ""

@@ -1,0 +1,91 @@
+"""XML document: bytes to a tree of elements, without entities and within limits; and its root, told without parsing."""
+
+from __future__ import annotations
+
+import re
+from typing import NoReturn
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+from xml.parsers.expat import errors
+
+from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile
+
+MAX_DEPTH = 32
+MAX_ELEMENTS = 100_000
+
+_MARKUP = re.compile(r"<!--.*?(?:-->|$)|<[?!][^>]*>?|[^<]+", re.DOTALL)
+_ROOT = re.compile(r"<(?:[\w.-]+:)?([A-Za-z_][\w.-]*)")
+_ENCODINGS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"<\0", "utf-16-le"), (b"\0<", "utf-16-be"))
+_ENDS = {
+    errors.XML_ERROR_NO_ELEMENTS,
+    errors.XML_ERROR_UNCLOSED_TOKEN,
+    errors.XML_ERROR_UNCLOSED_CDATA_SECTION,
+    errors.XML_ERROR_PARTIAL_CHAR,
+}
+
+
+def text_of(start: bytes) -> str:
+    """The first bytes of a file as text, in the encoding that their byte order shows; UTF-8 where none is shown."""
+    encoding = next((name for mark, name in _ENCODINGS if start.startswith(mark)), "utf-8-sig")
+    return start.decode(encoding, errors="replace").lstrip("\ufeff \t\r\n")
+
+
+def root_of(text: str) -> str:
+    """Name of the first element, behind declarations, comments and their like; "" if there is none."""
+    position = 0
+    while skipped := _MARKUP.match(text, position):
+        position = skipped.end()
+    found = _ROOT.match(text, position)
+    return found[1] if found else ""
+
+
+def parse(data: bytes) -> Element:
+    """The root element of a document.
+
+    Raises
+    ------
+    UnsafeFile
+        If it declares or uses an entity of its own, or is nested deeper, or into more elements, than an ECG is.
+    TruncatedFile
+        If it ends within an element.
+    DecodeError
+        If it is no well-formed XML.
+    """
+    tree = _Limited()
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler = tree.start, tree.end
+    parser.CharacterDataHandler = tree.data
+    parser.EntityDeclHandler = parser.SkippedEntityHandler = parser.ExternalEntityRefHandler = _refuse_entity
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as error:
+        message = expat.ErrorString(error.code)
+        broken = TruncatedFile if message in _ENDS else DecodeError
+        raise broken(f"this is no well-formed XML: {message}, line {error.lineno}") from error
+    except (LookupError, ValueError) as error:  # the declaration names an encoding that Python does not have
+        raise DecodeError("the XML names an encoding that is not known") from error
+    return tree.close()
+
+
+def _refuse_entity(*_: object) -> NoReturn:
+    raise UnsafeFile("the XML has entities of its own, which no ECG needs")
+
+
+class _Limited(TreeBuilder):
+    """A tree that stops growing beyond the limits above."""
+
+    elements = depth = 0
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> Element:
+        self.elements += 1
+        self.depth += 1
+        if self.depth > MAX_DEPTH or self.elements > MAX_ELEMENTS:
+            raise UnsafeFile(
+                f"the XML is nested deeper than {MAX_DEPTH} levels or has more than {MAX_ELEMENTS} elements"
+            )
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> Element:
+        self.depth -= 1
+        return super().end(tag)
