@@ -96,8 +96,11 @@ _MARKDOWN = """# Ablation: what each part of the method is worth
 {{ trainings }} trainings over {{ seeds }} seeds in {{ "%.1f"|format(hours) }} hours. Every figure is R² on participants
 that no training saw, as a mean over seeds ± half of a 95 % interval (Student's t). Seeds change where the weights start
 and the order of the batches; the split and whose labels are read are the same for all, and differences are paired by
-seed: an interval says how far another seed could move them, not another cohort. Where labels are scarce, the CMR
-encoders of every arm learn without any, unless its name says otherwise.
+seed: an interval says how far another seed could move them, not another cohort.
+
+Where labels are scarce, heads read that share alone, but the CMR encoders of the aligned arms learnt from the labels of
+every participant of the training part, as published: at small shares these arms know more than those without CMR. The
+arm whose CMR encoders read no label is the fair comparison there.
 
 Functional: {{ functional }}. Structural: {{ structural }}.
 

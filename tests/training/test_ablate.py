@@ -22,7 +22,6 @@ from training.arms import (
     MASKED,
     PEOPLE,
     SCRATCH,
-    TAUGHT,
     UNTAUGHT,
     WITH_PEOPLE,
     arms,
@@ -55,7 +54,7 @@ def test_each_arm_leaves_out_what_its_name_says(labels):
     found = arms(base, labels)
     assert all(recipe.split.labels == labels for recipe in found.values())
     assert all(recipe.ecg == base.ecg for recipe in found.values())
-    for name in (SCRATCH, LONG_SCRATCH, PEOPLE):
+    for name in (SCRATCH, PEOPLE):
         assert (found[name].masked_schedule.epochs, found[name].pretraining.epochs) == (0, 0)
     assert found[MASKED].pretraining.epochs == 0 < found[MASKED].masked_schedule.epochs
     anchors = {name: [anchor.name for anchor in found[name].contrast.anchors] for name in (ED, ES, BOTH, BETWEEN)}
@@ -66,21 +65,19 @@ def test_each_arm_leaves_out_what_its_name_says(labels):
     assert found[WITH_PEOPLE].heads.covariates == ("age", "sex", "height", "weight")
 
 
-def test_where_labels_are_scarce_teachers_read_none_unless_the_name_says_so():
-    found = arms(Recipe(), 0.1)
-    assert {name for name, one in found.items() if one.pretraining.epochs and one.teacher.by == "phenotypes"} == {
-        TAUGHT
-    }
-    whole = arms(Recipe(), 1.0)
-    assert {name for name, one in whole.items() if one.pretraining.epochs and one.teacher.by == "masked"} == {UNTAUGHT}
+@pytest.mark.parametrize("labels", [0.01, 1.0])
+def test_one_aligned_arm_has_cmr_encoders_that_never_saw_a_label(labels):
+    aligned = {name: recipe.teacher for name, recipe in arms(Recipe(), labels).items() if recipe.pretraining.epochs}
+    assert {name for name, teacher in aligned.items() if teacher.by == "masked"} == {UNTAUGHT}
+    assert {teacher.every_label for name, teacher in aligned.items() if name != UNTAUGHT} == {True}
 
 
-@pytest.mark.parametrize("labels", [0.01, 0.1, 1.0])
-def test_the_long_baseline_sees_as_many_ecgs(labels):
-    base = replace(Recipe(), masked_schedule=replace(Recipe().masked_schedule, epochs=5))
-    long = arms(base, labels)[LONG_SCRATCH].finetuning.epochs * labels
-    whole = base.masked_schedule.epochs + base.pretraining.epochs + base.finetuning.epochs * labels
-    assert whole <= long < whole + 1
+def test_the_long_baseline_sees_as_many_ecgs_and_needs_all_labels():
+    base = Recipe()
+    long = arms(base, 1.0)[LONG_SCRATCH]
+    assert (long.masked_schedule.epochs, long.pretraining.epochs) == (0, 0)
+    assert long.finetuning.epochs == base.pretraining.epochs + base.finetuning.epochs
+    assert LONG_SCRATCH not in arms(base, 0.1)
 
 
 def test_frozen_arms_are_the_same_but_for_the_encoder():
@@ -182,7 +179,15 @@ def test_gains_are_paired_by_seed():
     gain = Comparison(trials).gain(BOTH, SCRATCH, 0.1, "all", EVERY)
     assert gain.value == pytest.approx(0.05)
     assert gain.verdict == "yes"
-    assert f"{BOTH} beats {SCRATCH} at 10% of the labels, everybody: yes" in sentences(Comparison(trials))[0]
+    (line,) = (one for one in sentences(Comparison(trials)) if "everybody" in one)
+    assert line.startswith(f"{BOTH} beats {SCRATCH} at 10% of the labels, everybody: yes")
+    assert line.endswith("its CMR encoders read every label")
+
+
+def test_the_arm_that_read_no_more_labels_is_judged_without_a_remark():
+    trials = [trial(arm, 0.1, seed, value) for arm, value in ((UNTAUGHT, 0.4), (MASKED, 0.5)) for seed in SEEDS]
+    (line,) = (one for one in sentences(Comparison(trials)) if "everybody" in one)
+    assert line == f"{UNTAUGHT} beats {MASKED} at 10% of the labels, everybody: no, mean R² -0.100 (-0.100 to -0.100)"
 
 
 @pytest.mark.parametrize(("both", "verdict"), [(0.6, "yes"), (0.4, "no")])
