@@ -9,11 +9,10 @@ from training.config import COVARIATES, Anchor, Recipe, Schedule
 SCRATCH, LONG_SCRATCH = "from scratch", "from scratch, as many ECG passes"
 MASKED, ED, ES, BOTH, BETWEEN = "masked only", "ED only", "ES only", "ED+ES", "ED+ES and ED<->ES"
 PEOPLE, WITH_PEOPLE = "covariates only", "ED+ES, covariates"
-MASKED_BOTH = "masked, then ED+ES"
 UNTAUGHT = "ED+ES, CMR encoders without labels"
 FROZEN = ", encoder frozen"
 
-SCARCE_BATCH, SCARCE_STEPS = 32, 20
+SCARCE_BATCH, SCARCE_STEPS = 32, 40
 """Batch and batches of an epoch where labels are few."""
 
 
@@ -45,7 +44,6 @@ def arms(base: Recipe, labels: float, frozen: bool = False) -> dict[str, Recipe]
         BOTH: both,
         BETWEEN: _anchored(aligned, "ed", "es", between=1.0),
         UNTAUGHT: replace(both, teacher=replace(base.teacher, by="masked", every_label=False)),
-        MASKED_BOTH: _anchored(replace(base, masked_schedule=_masked(base)), "ed", "es"),
         PEOPLE: replace(scratch, heads=replace(base.heads, ecg=False, covariates=COVARIATES)),
         WITH_PEOPLE: replace(both, heads=replace(base.heads, covariates=COVARIATES)),
     }
