@@ -23,6 +23,7 @@ from training.checkpoint import Checkpoint
 from training.cohort import load
 from training.config import Recipe, read_recipe, stated
 from training.distributed import joined, rank
+from training.evaluation_report import write_evaluation
 from training.export import export, free_place
 from training.generate import generate
 from training.importing import commands as importing
@@ -77,7 +78,7 @@ def demo(
     threads: Threads = CORES,
     device: Device = "auto",
 ) -> None:
-    """Build a model bundle from nothing: simulate hearts, train on them, measure, export.
+    """Build a model bundle from nothing: simulate hearts, train on them in every stage, measure, export.
 
     An interrupted run continues. Example: python -m training demo --out models/artifacts
     """
@@ -88,7 +89,9 @@ def demo(
             cohort = work / "cohort"
             generate(cohort, participants=participants, seed=cohort_seed, processes=processes, progress=progress)
             checkpoint = _trained(cohort, work, chosen, threads, Run(progress=progress, device=device_named(device)))
+            write_evaluation(checkpoint, load(cohort), work / "evaluation", progress)
         _exported(checkpoint, out, BOTH)
+        typer.echo(f"What was measured is in {work / 'evaluation' / 'index.html'}")
 
 
 @app.command(name="train")

@@ -37,9 +37,8 @@ from training.card import card
 from training.checkpoint import Checkpoint
 from training.config import COVARIATES, Recipe, stated
 from training.graph import graph_of, opset_of, verify_parity, write_onnx
+from training.manifest import SIMULATED
 from training.variants import Trials, make_variant
-
-SIMULATED = "training.simulate"
 
 
 @dataclass(frozen=True, kw_only=True)

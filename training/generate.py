@@ -17,7 +17,7 @@ import training.simulate
 from models.phenotypes import PHENOTYPES
 from training.cohort import SHARD, CohortError, Entry, Manifest
 from training.grid import canonical
-from training.manifest import FILE, Shard, read_manifest, write_manifest
+from training.manifest import FILE, SIMULATED, Shard, read_manifest, write_manifest
 from training.processes import pool
 from training.shard import shards_in, write_shard
 from training.simulate import Participant, simulate
@@ -25,8 +25,6 @@ from training.simulate.setting import ENRICHED, SETTINGS, Setting
 
 SEEDS_APART = 1_000_000
 """Cohorts of different seeds share nobody as long as they are smaller than this."""
-
-SOURCE = "training.simulate"
 
 DEFAULT_SETTING = ENRICHED.name
 
@@ -139,7 +137,7 @@ def setting_of(folder: Path) -> Setting:
         If another version of the simulator made it: the same ids would be other people.
     """
     manifest = read_manifest(folder)
-    if manifest.source != SOURCE:
+    if manifest.source != SIMULATED:
         raise CohortError(f"{folder} holds no simulated cohort, but one of {manifest.source}")
     if manifest.made["simulator"] != simulator_digest():
         raise StaleCohort(f"{folder} was made by another version of the simulator; simulate it again")
@@ -192,7 +190,7 @@ _BESIDE = ("dossier.py", "kspace.py", "scan_dicom.py", "scan_nifti.py")
 def _started(folder: Path, seed: int, setting: str, shard: int) -> Manifest:
     """The manifest of these participants; the one in the folder, if any, must tell of the same."""
     made = {"simulator": simulator_digest(), "setting": setting, "seed": seed, "shard": shard}
-    manifest = Manifest(source=SOURCE, made=made)
+    manifest = Manifest(source=SIMULATED, made=made)
     if not (folder / FILE).exists() and not shards_in(folder):
         write_manifest(folder, manifest)
     elif not (folder / FILE).exists() or read_manifest(folder).with_shards([]) != manifest:

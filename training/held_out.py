@@ -16,7 +16,7 @@ from training.dataset import Dataset, prepare
 from training.ecg_encoder import build_ecg_encoder
 from training.evaluate import Floats, Predictions
 from training.finetune import Predictor, build_head
-from training.generate import SOURCE
+from training.manifest import SIMULATED
 from training.measure import embeddings, predictions
 from training.split import split_digest
 
@@ -51,7 +51,7 @@ class HeldOut:
     @property
     def simulated(self) -> bool:
         """Whether the hearts are."""
-        return self.cohort.manifest.source == SOURCE
+        return self.cohort.manifest.source == SIMULATED
 
 
 def held_out(checkpoint: Checkpoint, cohort: Cohort, progress: Progress, processes: int = 1) -> HeldOut:

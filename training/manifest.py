@@ -13,6 +13,9 @@ from models.phenotypes import PHENOTYPES
 from training.grid import SHAPE, SPACING
 
 FILE = "cohort.json"
+SIMULATED = "training.simulate"
+"""Source of cohorts whose hearts were computed."""
+
 UNITS: dict[str, str] = {
     "severity": "1",
     "age": "a",

@@ -10,6 +10,7 @@ from models.ecg.recording import Recording
 from models.phenotypes import PHENOTYPES, derive
 from training.cohort import Cohort, Entry, Manifest, load, write_cohort
 from training.config import CmrWidths, Contrast, ConvWidths, Heads, Recipe, Schedule, Split
+from training.manifest import SIMULATED
 
 RATE = 500.0
 
@@ -80,7 +81,5 @@ def cohort(tmp_path, participants: int = 60) -> Cohort:
 
 def written(folder, entries, shard: int = 25, **stated) -> Cohort:
     """These visits as a cohort on disk."""
-    write_cohort(
-        folder, entries, Manifest(source="training.simulate", made={"seed": 0, "setting": "toy"}, **stated), shard=shard
-    )
+    write_cohort(folder, entries, Manifest(source=SIMULATED, made={"seed": 0, "setting": "toy"}, **stated), shard=shard)
     return load(folder)

@@ -14,9 +14,9 @@ from training.assessment import assess
 from training.checkpoint import Checkpoint
 from training.config import COVARIATES
 from training.evaluation_report import write_evaluation
-from training.generate import SOURCE
 from training.golden import Examples
 from training.held_out import OtherPeople, OtherPreprocessing, held_out
+from training.manifest import SIMULATED
 from training.train import train
 
 
@@ -71,7 +71,7 @@ def test_the_report_holds_every_phenotype_and_stands_alone(toy_run, toy_checkpoi
 
 
 def test_simulated_hearts_are_called_so(toy_checkpoint, toy_cohort, silent, tmp_path):
-    for source, said in ((SOURCE, True), ("training.importing", False)):
+    for source, said in ((SIMULATED, True), ("training.importing", False)):
         manifest = toy_cohort.manifest.model_copy(update={"source": source})
         write_evaluation(toy_checkpoint, replace(toy_cohort, manifest=manifest), tmp_path, silent)
         for name in ("report.md", "index.html"):
