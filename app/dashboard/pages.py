@@ -50,5 +50,4 @@ _templates = Jinja2Templates(env=_environment())
 def render(request: Request, template: str, status: int = 200, **context: object) -> HTMLResponse:
     """One page or fragment; it may hold patient data, so nothing between us and the reader keeps it."""
     headers = {"Cache-Control": "no-store"}
-    known = context | {"simulated": request.app.state.gateway.bundle.manifest.simulated}
-    return _templates.TemplateResponse(request, template, known, status_code=status, headers=headers)
+    return _templates.TemplateResponse(request, template, dict(context), status_code=status, headers=headers)
