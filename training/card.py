@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pydantic import TypeAdapter
+
 from models.bundle import ConditionModel, Manifest, Performance, Variant
 from models.conditions import CONDITIONS
 from training.config import Recipe, recipe_of
@@ -62,8 +64,19 @@ def _beside(manifest: Manifest) -> str:
 
 def _training(manifest: Manifest) -> str:
     facts = {key: value for key, value in manifest.training.items() if not isinstance(value, dict)}
-    recipe = recipe_of(manifest)
-    return _steps(recipe) + "\n\n" + _bullets(f"{key.replace('_', ' ')}: {value}" for key, value in facts.items())
+    told = _bullets(f"{key.replace('_', ' ')}: {value}" for key, value in facts.items())
+    return _steps(recipe_of(manifest)) + "\n\n" + _probes(manifest) + told
+
+
+def _probes(manifest: Manifest) -> str:
+    """What a linear reader finds in the frozen CMR features: what the ECG encoder could learn from them."""
+    shown = TypeAdapter(dict[str, dict[str, float]]).validate_python(manifest.training.get("cmr_encoders_show", {}))
+    lines = [
+        f"The frozen CMR encoder of {anchor.upper()} shows a linear reader (R², validation part): "
+        + ", ".join(f"{symbol} {r2:.2f}" for symbol, r2 in found.items())
+        for anchor, found in shown.items()
+    ]
+    return _bullets(lines) + "\n" if lines else ""
 
 
 def _steps(recipe: Recipe) -> str:

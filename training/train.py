@@ -28,6 +28,7 @@ from training.golden import choose
 from training.masked_ecg import pretrain_masked
 from training.measure import NO_CEILINGS, Ceilings, measure
 from training.pretrain import pretrain, projected
+from training.probe import probe
 from training.run import Run
 from training.split import FILE, PARTS, split_digest, write_split
 from training.stages import Stage
@@ -71,7 +72,7 @@ def train(
     evaluation, centre, white = measure(network, data, encoder.projections, recipe, ceilings)
     checkpoint = Checkpoint(
         recipe=recipe,
-        provenance=_provenance(data, recipe, encoder.histories | {"heads": heads}),
+        provenance=_provenance(data, recipe, encoder, heads),
         network=network.state_dict(),
         log_mean=data.log_mean,
         log_sd=data.log_sd,
@@ -95,12 +96,14 @@ class Encoder:
     ----------
     stage : the last of them
     histories : what each did
+    probes : anchor -> phenotype -> R² of a linear reader of what the CMR encoder says of the validation part
     projections : unit vectors of the test part, by modality; empty where nothing was aligned
     """
 
     net: EcgEncoder
     stage: Stage
     histories: dict[str, History] = field(default_factory=dict)
+    probes: dict[str, dict[str, float]] = field(default_factory=dict)
     projections: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
@@ -150,6 +153,7 @@ class Chain:
             net=before.net,
             stage=stage,
             histories=before.histories | {taught.name: teachers, stage.name: contrast},
+            probes={anchor: probe(said, self.data) for anchor, said in features.items()},
             projections={name: vector.numpy() for name, vector in vectors.items()},
         )
 
@@ -185,7 +189,8 @@ def kept(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]
     return tensors
 
 
-def _provenance(data: Dataset, recipe: Recipe, histories: dict[str, History]) -> dict[str, JsonValue]:
+def _provenance(data: Dataset, recipe: Recipe, encoder: Encoder, heads: History) -> dict[str, JsonValue]:
+    histories = encoder.histories | {"heads": heads}
     return {
         "code_version": code_version(),
         "torch_version": torch.__version__,
@@ -200,6 +205,7 @@ def _provenance(data: Dataset, recipe: Recipe, histories: dict[str, History]) ->
         "seed": recipe.seed,
         "labels": recipe.split.labels,
         "parts": {part: len(data.parts[part]) for part in PARTS},
+        "cmr_encoders_show": {anchor: dict(found) for anchor, found in encoder.probes.items()},
         "stages": {name: asdict(history) for name, history in histories.items()},
     }
 

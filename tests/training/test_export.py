@@ -19,7 +19,7 @@ from models.bundle import CARD, GOLDEN, MANIFEST, MODEL, Bundle, BundleError, Co
 from models.phenotypes import PHENOTYPES, PREDICTED
 from models.runtime import Model
 from training.checkpoint import Checkpoint
-from training.export import NOTICES, BundleExists, export
+from training.export import OF_SIMULATED_HEARTS, BundleExists, export
 from training.finetune import build_head
 from training.graph import CannotServe, ParityError, graph_of, verify_parity
 
@@ -71,7 +71,7 @@ def test_the_manifest_states_where_the_model_comes_from(toy_bundle, toy_cohort, 
     assert training["parts"] == {part: len(people) for part, people in split.items()}
     assert training["recipe"]["preprocessing"] == manifest.input.preprocessing.model_dump()
     assert importlib.metadata.version("ecg2cmr") in training["code_version"]
-    assert manifest.notices == NOTICES
+    assert manifest.notices == list(OF_SIMULATED_HEARTS.notices)
     assert manifest.simulated
 
 
@@ -91,7 +91,7 @@ def test_the_bundle_does_not_tell_where_it_was_made(toy_bundle):
 
 def test_the_card_warns_and_tells_how_to_rebuild(toy_bundle):
     card = (toy_bundle / CARD).read_text()
-    for words in ("Simulated hearts", "not a medical device", "UK Biobank", "python -m training demo", "LVEDV"):
+    for words in ("Simulated hearts", "not a medical device", "UK Biobank", "python -m training simulate", "LVEDV"):
         assert words in card
 
 
@@ -215,3 +215,12 @@ def test_a_model_of_covariates_alone_is_not_served(toy_checkpoint):
     network = {f"head.{k}": v for k, v in build_head(recipe, 7).state_dict().items()}
     with pytest.raises(CannotServe, match="baseline"):
         graph_of(replace(toy_checkpoint, recipe=recipe, network=network))
+
+
+def test_a_model_of_people_is_not_said_to_be_one_of_simulated_hearts(toy_checkpoint, tmp_path):
+    trained = replace(toy_checkpoint, provenance=toy_checkpoint.provenance | {"source": "training.importing.folder"})
+    bundle = Bundle.open(export(trained, tmp_path))
+    assert not bundle.manifest.simulated
+    told = " ".join(bundle.manifest.notices + bundle.manifest.limits) + (bundle.path / "MODEL_CARD.md").read_text()
+    assert "imulated" not in told
+    assert "Not a medical device" in bundle.manifest.notices[-1]
