@@ -48,6 +48,18 @@ def world() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
+@contextmanager
+def first_alone() -> Iterator[None]:
+    """The first process goes through here before the others, who then find on disk what it wrote."""
+    if rank() > 0:
+        distributed.barrier()
+    try:
+        yield
+    finally:
+        if rank() == 0 and world() > 1:
+            distributed.barrier()
+
+
 def gather(own: Tensor) -> Tensor:
     """The rows of all processes in the order of their ranks; the gradient finds its way back to each.
 

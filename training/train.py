@@ -20,7 +20,7 @@ from training.checkpoint import Checkpoint
 from training.cohort import Cohort
 from training.config import Recipe
 from training.dataset import Dataset, prepare
-from training.distributed import rank, world
+from training.distributed import first_alone, rank, world
 from training.ecg_encoder import EcgEncoder, build_ecg_encoder
 from training.finetune import finetune
 from training.fit import History
@@ -58,7 +58,8 @@ def train(
     """
     torch.use_deterministic_algorithms(True)
     folder.mkdir(parents=True, exist_ok=True)
-    data = prepare(cohort, recipe, run.progress, processes=processes)
+    with first_alone():
+        data = prepare(cohort, recipe, run.progress, processes=processes)
     if rank() == 0:
         write_split(folder / FILE, data.split)
         write_report(folder, data.faults)
