@@ -79,7 +79,7 @@ def _bars(found: Assessment) -> Figure:
         ceilings = np.array([np.nan if row.performance.ceiling is None else row.performance.ceiling for row in rows])
         axes.plot(place, ceilings, "_", ms=26, mew=2.5, color=_RED, label="noise ceiling")
         axes.axhline(0, color=_GREY, lw=0.8)
-        axes.set_ylim(max(float(np.nanmin(low)) - 0.05, -1), 1)
+        axes.set_ylim(min(max(float(np.nanmin(low)) - 0.05, -1), 0), 1)
         axes.set_xticks(place, [row.performance.symbol for row in rows], fontsize=9)
         axes.set_title(f"{'everybody' if group == 'all' else 'normals only'}, n = {rows[0].performance.n}", fontsize=10)
         if np.isfinite(ceilings).any():
