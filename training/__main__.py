@@ -22,7 +22,7 @@ from training import cohort_commands, evaluation_commands, simulation
 from training.checkpoint import Checkpoint
 from training.cohort import load
 from training.config import Recipe, read_recipe, stated
-from training.distributed import joined, rank
+from training.distributed import joined, own_device, rank
 from training.evaluation_report import write_evaluation
 from training.export import export, free_place
 from training.generate import generate
@@ -50,7 +50,7 @@ OtherVersion = Annotated[str | None, typer.Option("--version", help="Of the bund
 Threads = Annotated[int, typer.Option(min=1, help="Threads that train; bit-equal weights need the same number.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")]
 Numbers = Annotated[Precision, typer.Option(help="bf16 multiplies matrices in bfloat16: for GPUs that have it.")]
-Compiled = Annotated[bool, typer.Option("--compile", help="Compile the ECG encoder first: pays on long trainings.")]
+Compiled = Annotated[bool, typer.Option("--compile", help="Compile the network of the contrastive stage first.")]
 
 
 class Smaller(StrEnum):
@@ -88,7 +88,9 @@ def demo(
         with progress_bars() as progress:
             cohort = work / "cohort"
             generate(cohort, participants=participants, seed=cohort_seed, processes=processes, progress=progress)
-            checkpoint = _trained(cohort, work, chosen, threads, Run(progress=progress, device=device_named(device)))
+            checkpoint = _trained(
+                cohort, work, chosen, threads, processes, Run(progress=progress, device=device_named(device))
+            )
             write_evaluation(checkpoint, load(cohort), work / "evaluation", progress)
         _exported(checkpoint, out, BOTH)
         typer.echo(f"What was measured is in {work / 'evaluation' / 'index.html'}")
@@ -102,6 +104,7 @@ def train_command(
     seed: OtherSeed = None,
     version: OtherVersion = None,
     threads: Threads = CORES,
+    processes: Processes = CORES,
     device: Device = "auto",
     precision: Numbers = "fp32",
     compiled: Compiled = False,
@@ -111,9 +114,9 @@ def train_command(
     An interrupted run continues after its last epoch. Curves: tensorboard --logdir WORK/curves. Many processes:
     torchrun --nproc-per-node 4 -m training train ... Example: python -m training train data/cohort --work runs/first
     """
-    with refusals(), joined(own := device_named(device)), progress_bars(silent=rank() > 0) as progress:
+    with refusals(), joined(own := own_device(device_named(device))), progress_bars(silent=rank() > 0) as progress:
         run = Run(progress=progress, device=own, precision=precision, compiled=compiled)
-        checkpoint = _trained(folder, work, _recipe(recipe, seed, version), threads, run)
+        checkpoint = _trained(folder, work, _recipe(recipe, seed, version), threads, processes, run)
         if rank() == 0:
             _show(checkpoint)
             typer.echo(f"Next: python -m training export {work / 'checkpoint.pt'} --out models/artifacts")
@@ -140,10 +143,11 @@ def _recipe(path: Path | None, seed: int | None, version: str | None) -> Recipe:
     )
 
 
-def _trained(folder: Path, work: Path, recipe: Recipe, threads: int, run: Run) -> Checkpoint:
+def _trained(folder: Path, work: Path, recipe: Recipe, threads: int, processes: int, run: Run) -> Checkpoint:
     torch.set_num_threads(threads)
     with _curves(run, work, recipe) as tracked:
-        return train(load(folder), work, recipe, tracked, ceilings=read_ceiling(folder))
+        cohort = load(folder, unreadable=recipe.split.faults)
+        return train(cohort, work, recipe, tracked, ceilings=read_ceiling(folder), processes=processes)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from rich.progress import Progress
 from torch import Tensor
 from torch.nn import functional
 
+import models.ecg.preprocess
 from models.ecg.errors import EcgError
 from models.ecg.preprocess import Preprocessing
 from models.ecg.recording import LEADS
@@ -33,6 +35,9 @@ from training.processes import done
 
 Found = TypeVar("Found")
 
+_PREPROCESSING = hashlib.sha256(inspect.getsource(models.ecg.preprocess).encode()).hexdigest()
+"""Of its source, so that no tensor of an older version is read."""
+
 CHECKS = 1
 """Counts up whenever `training.check` looks for something else, so that no older verdict is read."""
 
@@ -43,7 +48,7 @@ def cached_ecg(cohort: Cohort, recipe: Recipe, cache: Path, processes: int, prog
     Neighbouring samples are averaged as `decimate` of the encoders does it: it has no parameters.
     """
     decimation = recipe.ecg.decimation
-    path = cache / f"ecg-{_key(cohort.digest, asdict(recipe.preprocessing), decimation)}.npy"
+    path = cache / f"ecg-{_key(cohort.digest, asdict(recipe.preprocessing), decimation, _PREPROCESSING)}.npy"
     if not path.is_file():
         shape = (len(cohort), len(LEADS), recipe.preprocessing.samples // decimation)
         with _unfinished(path) as part:

@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Generator, Tensor, distributed, nn
 from torch.distributed.nn import functional
+
+PATIENCE = timedelta(hours=6)
+"""For one another: the first process may have a large cohort to prepare."""
 
 
 @contextmanager
@@ -26,7 +30,7 @@ def joined(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield
     finally:
@@ -36,6 +40,21 @@ def joined(device: torch.device) -> Iterator[None]:
 def local_rank() -> int:
     """Which of the processes on this machine this is, and so which of its GPUs is its own."""
     return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def own_device(device: torch.device) -> torch.device:
+    """The GPU of this process where `torchrun` started several on this machine, else the device itself."""
+    if device == torch.device("cuda") and "WORLD_SIZE" in os.environ:
+        return torch.device("cuda", local_rank())
+    return device
+
+
+def own_generator(shared: Generator) -> Generator:
+    """Random numbers that differ between processes and follow from those that all share; alone, the shared ones."""
+    if world() == 1:
+        return shared
+    seed = int(torch.randint(2**62, (), generator=shared))
+    return Generator().manual_seed(seed + rank())
 
 
 def rank() -> int:

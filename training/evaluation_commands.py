@@ -55,6 +55,7 @@ def ablate(
     participants: Annotated[int | None, typer.Option(min=50, help="Only the first shards that hold so many.")] = None,
     frozen: Annotated[bool, typer.Option(help="Every arm also with its encoder frozen.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads that train.")] = CORES,
+    processes: Processes = CORES,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")] = "auto",
 ) -> None:
     """Train the method without each of its parts, with few labels and all: OUT/report.md, trials.jsonl, a plot.
@@ -71,7 +72,7 @@ def ablate(
         run = Run(progress=progress, device=device_named(device))
 
         def trained(cohort: Cohort, work: Path, arm: Recipe) -> Checkpoint:
-            return train(cohort, work, arm, run)
+            return train(cohort, work, arm, run, processes=processes)
 
         lines = run_ablation(
             first_of(folder, participants),

@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 from training.augment import augment
 from training.config import COVARIATES, Covariate, Recipe
 from training.dataset import Dataset
+from training.distributed import own_generator
 from training.ecg_encoder import EcgEncoder
 from training.fit import History, descend, fit
 from training.heads import PhenotypeHead
@@ -115,8 +116,10 @@ def _on_ecgs(net: Predictor, data: Dataset, recipe: Recipe, run: Run, generator:
     heads, held_out = recipe.heads, data.parts["validation"]
 
     def loss(rows: Tensor) -> Tensor:
-        ecg = augment(data.ecg[rows], recipe.augmentation, data.sampling_rate, generator).to(run.device)
-        covariates = hide(data.covariates[rows], heads.covariate_dropout, generator).to(run.device)
+        own = own_generator(generator)
+        with run.clock.fetch():
+            ecg = augment(data.ecg[rows], recipe.augmentation, data.sampling_rate, own).to(run.device)
+            covariates = hide(data.covariates[rows], heads.covariate_dropout, own).to(run.device)
         _, mean, log_sd = net(ecg, covariates)
         return beta_nll(mean.float(), log_sd.float(), data.targets[rows].to(run.device), heads.beta)
 

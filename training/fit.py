@@ -18,6 +18,11 @@ from training.config import Schedule
 from training.distributed import average_gradients, broadcast, rank, world
 from training.run import Run
 
+
+class Diverged(Exception):
+    """The numbers have run away: lower the learning rate, or train in fp32."""
+
+
 Step = Callable[[Tensor], Tensor]
 """Adds the gradients of the loss on some rows and returns that loss, detached."""
 
@@ -184,7 +189,10 @@ class _Progress:
         self.validation.append(validation)
         self.seconds += seconds
         self.fetching += fetching
-        if validation <= min(self.validation):
+        if not (math.isfinite(train) and math.isfinite(validation)):
+            found = f"epoch {self.epoch} ended with a loss of {train}, {validation} on validation"
+            raise Diverged(f"{found}. {Diverged.__doc__}")
+        if len(self.validation) == 1 or validation < min(self.validation[:-1]):
             self.best = copy.deepcopy(self.net.state_dict())
         if self.path is not None and rank() == 0:
             self._keep(self.path)
@@ -213,7 +221,7 @@ class _Progress:
     def resume(self) -> None:
         if self.path is None or not self.path.exists():
             return
-        state: _State = torch.load(self.path, weights_only=True)
+        state: _State = torch.load(self.path, map_location="cpu", weights_only=True)
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.annealing.load_state_dict(state["annealing"])

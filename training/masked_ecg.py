@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from training.config import MaskedEcg, Recipe
+from training.distributed import own_generator
 from training.ecg_encoder import EcgEncoder
 from training.fit import History, descend, fit
 from training.masking import hidden_blocks
@@ -77,8 +78,9 @@ def pretrain_masked(
         return completed, embedding
 
     def loss(rows: Tensor) -> Tensor:
-        clean = disturbed(run.fetch(ecg, rows).repeat(2, 1, 1), settings, generator)
-        completion, embedding = completed(noisy(clean, settings.jitter), generator)
+        own = own_generator(generator)
+        clean = disturbed(run.fetch(ecg, rows).repeat(2, 1, 1), settings, own)
+        completion, embedding = completed(noisy(clean, settings.jitter), own)
         first, second = embedding.chunk(2)
         return completion_loss(completion, clean, settings) + settings.similarity * (1 - net.similarity(first, second))
 

@@ -42,7 +42,7 @@ def measure(
     -------
     The evaluation, and centre and whitening of the training embeddings.
     """
-    cohort, test_rows, train_rows = data.cohort, data.parts["test"].numpy(), data.parts["train"].numpy()
+    cohort, test_rows, train_rows = data.cohort, data.parts["test"].numpy(), data.labelled.numpy()
     calibration, test = (predictions(network, data, part) for part in ("calibration", "test"))
     groups = subgroups(cohort, test_rows)
     centre, white = _spread(embeddings(network, data, "train"))

@@ -18,7 +18,7 @@ from training.accumulate import Batch, accumulate
 from training.augment import augment_along
 from training.config import Contrast, Recipe
 from training.dataset import Dataset
-from training.distributed import gather
+from training.distributed import gather, own_generator
 from training.ecg_encoder import EcgEncoder
 from training.fit import History, Step, fit
 from training.heads import Projection
@@ -182,7 +182,7 @@ def step(net: Aligned, source: Source, generator: Generator) -> Step:
             everybody = {name: gather(tensor) for name, tensor in embedded.items()}
             return net.total(everybody, participants, labels)
 
-        return accumulate(embed, loss, source.augmented(rows, generator), net.contrast.micro_batch)
+        return accumulate(embed, loss, source.augmented(rows, own_generator(generator)), net.contrast.micro_batch)
 
     return of_rows
 

@@ -42,7 +42,7 @@ class Run:
     ----------
     folder : where a stage keeps its state after each epoch; None keeps nothing
     precision : "bf16" multiplies matrices in bfloat16 (losses stay in float32)
-    compiled : whether networks pass `torch.compile` first
+    compiled : whether the network of the contrastive stage, the longest, passes `torch.compile` first
     """
 
     progress: Progress

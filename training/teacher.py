@@ -107,10 +107,11 @@ def train_teachers(data: Dataset, recipe: Recipe, run: Run) -> tuple[CmrEncoder,
     generator = Generator().manual_seed(recipe.seed)
     encoder = build_cmr_encoder(recipe.cmr, anchors)
     supervised = recipe.teacher.by == "phenotypes"
+    scaled = _standardised(data.targets, data) if recipe.teacher.every_label else data.targets
     teacher = (PhenotypeTeacher(encoder) if supervised else MaskedTeacher(encoder, recipe.teacher.ratio)).to(run.device)
 
     def loss(rows: Tensor, generator: Generator) -> Tensor:
-        targets = run.fetch(data.targets, rows)
+        targets = run.fetch(scaled, rows)
         lessons = [
             teacher.loss(anchor, run.fetch(data.volumes[anchor], rows).float() / 255.0, targets, generator)
             for anchor in anchors
@@ -154,6 +155,8 @@ def _features(encoder: CmrEncoder, anchor: str, data: Dataset, run: Run) -> Tens
     return torch.cat([encoder(run.fetch(volumes, part).float() / 255.0, anchor).cpu() for part in parts])
 
 
-def _standardised(features: Tensor, data: Dataset) -> Tensor:
-    train = features[data.parts["train"]]
-    return (features - train.mean(0)) / (train.std(0) + 1e-3)
+def _standardised(values: Tensor, data: Dataset) -> Tensor:
+    """On the train part; what is NaN stays so and counts nothing."""
+    train = values[data.parts["train"]]
+    mean = train.nanmean(0)
+    return (values - mean) / ((train - mean).square().nanmean(0).sqrt() + 1e-3)

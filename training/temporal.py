@@ -70,7 +70,8 @@ def phase_tracks(ecg: Tensor, sampling_rate: float) -> Tensor:
         Cosine and sine of the phase, which is 0 at an R peak; both 0 where it is not known.
     """
     tracks = torch.zeros(len(ecg), 2, ecg.shape[-1])
-    for track, signal in zip(tracks, ecg, strict=True):
+    for row in torch.isfinite(ecg).all(-1).all(-1).nonzero().flatten().tolist():  # others are in no part
+        track, signal = tracks[row], ecg[row]
         recording = Recording(signal=signal.double().cpu().numpy(), sampling_rate=sampling_rate)
         _fill(track, r_peaks(recording))
     return tracks

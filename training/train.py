@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -48,7 +50,8 @@ def train(
 ) -> Checkpoint:
     """The whole chain: golden examples, masked ECGs, CMR encoders, contrast, heads, measurement.
 
-    Two runs on one machine with one number of threads give the same weights, bit by bit, interrupted or not.
+    Two runs on one machine with one number of threads give the same weights on a CPU, bit by bit,
+    interrupted or not.
 
     Parameters
     ----------
@@ -68,12 +71,13 @@ def train(
 
     chain = Chain(data=data, recipe=recipe, run=run, folder=folder / STAGES)
     encoder = chain.contrasted(chain.masked(chain.untrained()))
-    stage = Stage.of("heads", encoder.stage, recipe.heads, recipe.split.labels, recipe.augmentation, recipe.finetuning)
+    labels = digest_of(data.labelled)
+    stage = Stage.of("heads", encoder.stage, recipe.heads, labels, recipe.augmentation, recipe.finetuning)
     network, heads = finetune(encoder.net, data, recipe, stage.run(run, chain.folder))
     evaluation, centre, white = measure(network, data, encoder.projections, recipe, ceilings)
     checkpoint = Checkpoint(
         recipe=recipe,
-        provenance=_provenance(data, recipe, encoder, heads),
+        provenance=_provenance(data, recipe, run, encoder, heads),
         network=network.state_dict(),
         log_mean=data.log_mean,
         log_sd=data.log_sd,
@@ -126,8 +130,10 @@ class Chain:
 
     @property
     def _given(self) -> tuple[object, ...]:
-        data, recipe = self.data, self.recipe
-        return data.cohort.digest, split_digest(data.split), recipe.preprocessing, recipe.split.faults, recipe.seed
+        """What every stage depends on: the visits of each part, how ECGs are prepared, and how numbers are computed."""
+        data, recipe, run = self.data, self.recipe, self.run
+        rows = [digest_of(data.parts[part]) for part in PARTS]
+        return data.cohort.digest, rows, recipe.preprocessing, recipe.seed, run.device.type, run.precision, world()
 
     def masked(self, before: Encoder) -> Encoder:
         """Stage 1: ECGs alone."""
@@ -159,14 +165,14 @@ class Chain:
         )
 
     @property
-    def _labels_read(self) -> float:
-        """The share of labels that the contrastive stage itself reads: none unless targets are soft."""
-        return self.recipe.split.labels if self.recipe.contrast.soft_targets else 0.0
+    def _labels_read(self) -> str:
+        """Whose labels the contrastive stage itself reads: nobody's unless targets are soft."""
+        return digest_of(self.data.labelled) if self.recipe.contrast.soft_targets else ""
 
     def _teachers(self) -> tuple[Stage, dict[str, Tensor], History]:
         recipe, data = self.recipe, self.data
         reads_some = recipe.teacher.by == "phenotypes" and not recipe.teacher.every_label
-        labels = recipe.split.labels if reads_some else 1.0
+        labels = digest_of(data.labelled) if reads_some else ""
         stage = Stage.of("teachers", *self._given, recipe.cmr, recipe.teacher, labels, recipe.cmr_schedule)
         run = stage.run(self.run, self.folder)
         teachers, history = train_teachers(data, recipe, run)
@@ -175,6 +181,11 @@ class Chain:
             kept(stage.folder(self.folder) / "features.pt", lambda: anchor_features(teachers, data, run)),
             history,
         )
+
+
+def digest_of(rows: Tensor) -> str:
+    """SHA-256 of some rows of the cohort."""
+    return hashlib.sha256(rows.numpy().tobytes()).hexdigest()
 
 
 def kept(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -190,13 +201,15 @@ def kept(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]
     return tensors
 
 
-def _provenance(data: Dataset, recipe: Recipe, encoder: Encoder, heads: History) -> dict[str, JsonValue]:
+def _provenance(data: Dataset, recipe: Recipe, run: Run, encoder: Encoder, heads: History) -> dict[str, JsonValue]:
     histories = encoder.histories | {"heads": heads}
     return {
         "code_version": code_version(),
         "torch_version": torch.__version__,
         "threads": torch.get_num_threads(),
         "processes": world(),
+        "device": run.device.type,
+        "precision": run.precision,
         "source": data.cohort.manifest.source,
         "made": dict(data.cohort.manifest.made),
         "participants": len(np.unique(data.cohort.participants)),
@@ -214,11 +227,14 @@ def _provenance(data: Dataset, recipe: Recipe, encoder: Encoder, heads: History)
 def code_version() -> str:
     """The installed version, and the commit where there is one."""
     version = importlib.metadata.version("ecg2cmr")
+    git = shutil.which("git")
+    if git is None:
+        return version
     described = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
+        [git, "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
         capture_output=True,
         text=True,
-        check=False,  # no repository, or no git: the version has to do
+        check=False,  # no repository: the version has to do
     )
     commit = described.stdout.strip()
     return f"{version} ({commit})" if commit else version

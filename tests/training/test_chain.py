@@ -119,3 +119,34 @@ def test_two_processes_train_one_network(toy_cohort, tmp_path):
     assert checkpoint.provenance["processes"] == 2
     assert set(checkpoint.provenance["stages"]) == STAGES
     assert done.stdout.count("R2 on the test split, all") == 1  # the first process talks
+
+
+def folders(tmp_path) -> set[str]:
+    return {path.name for path in (tmp_path / "stages").iterdir()}
+
+
+def test_whatever_changes_who_is_trained_on_changes_the_stages(toy_cohort, tmp_path, run):
+    """A longer minimum leaves visits out, another seed of the split deals again, fewer labels change the heads alone."""
+    short = hearts.entry(99)
+    signal = short.recording.signal[:, : 8 * 500]
+    entries = [
+        *(hearts.entry(seed) for seed in range(60)),
+        replace(short, recording=replace(short.recording, signal=signal)),
+    ]
+    cohort = hearts.written(tmp_path / "cohort", entries)
+    train(cohort, tmp_path, hearts.TINY, run)
+    first = folders(tmp_path)
+    fewer = replace(hearts.TINY, split=replace(hearts.TINY.split, labels=0.5), teacher=Teacher(by="masked"))
+    for recipe in (
+        replace(hearts.TINY, min_duration=9.0),
+        replace(hearts.TINY, split=replace(hearts.TINY.split, seed=7)),
+        fewer,
+    ):
+        before = folders(tmp_path)
+        train(cohort, tmp_path, recipe, run)
+        made = {name.split("-")[0] for name in folders(tmp_path) - before}
+        assert made == {"teachers", "contrast", "heads"}
+    before = folders(tmp_path)
+    train(cohort, tmp_path, replace(fewer, split=replace(fewer.split, labels=0.4)), run)
+    assert {name.split("-")[0] for name in folders(tmp_path) - before} == {"heads"}
+    assert first <= folders(tmp_path)

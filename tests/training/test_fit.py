@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from training.config import Schedule
-from training.fit import descend, fit
+from training.fit import Diverged, descend, fit
 from training.tracking import tracking
 
 SCHEDULE = Schedule(epochs=5, batch=8, learning_rate=1e-2, weight_decay=0.01)
@@ -109,3 +109,18 @@ def test_curves_are_written_for_tensorboard(run, tmp_path):
     points = events.Scalars("parabola/validation")
     assert [p.step for p in points] == [1, 2, 3, 4, 5]
     assert [p.value for p in points] == pytest.approx(history.validation)
+
+
+def test_numbers_that_run_away_end_the_training_with_a_sentence(run):
+    net = nn.Linear(1, 1)
+    with pytest.raises(Diverged, match="lower the learning rate"):
+        fit(
+            "diverging",
+            net,
+            step=descend(lambda rows: (net(X[rows]) * torch.nan).mean(), run),
+            validate=lambda: 1.0,
+            rows=ROWS,
+            schedule=SCHEDULE,
+            generator=torch.Generator(),
+            run=run,
+        )
