@@ -126,7 +126,7 @@ def folders(tmp_path) -> set[str]:
 
 
 def test_whatever_changes_who_is_trained_on_changes_the_stages(toy_cohort, tmp_path, run):
-    """A longer minimum leaves visits out, another seed of the split deals again, fewer labels change the heads alone."""
+    """A longer minimum leaves visits out, another split seed deals again, fewer labels change the heads alone."""
     short = hearts.entry(99)
     signal = short.recording.signal[:, : 8 * 500]
     entries = [
