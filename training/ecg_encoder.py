@@ -18,12 +18,14 @@ _VITS = {
 }
 
 PRESETS: dict[str, EcgWidths] = {
+    "conv-narrow": ConvWidths(channels=(24, 36, 48, 72, 96)),
     "conv": ConvWidths(),
+    "conv-wide": ConvWidths(channels=(32, 64, 128, 192, 256), embedding=256),
     "conv-large": ConvWidths(channels=(64, 96, 160, 224, 320), blocks=2, embedding=256),
     **_VITS,
 }
-"""Sizes worth comparing: convolutions of 0.6 and 5 million parameters, transformers of about 5, 22 and 48 million, of
-which vit-base-1x100 is that of Alvarez-Florez et al., arXiv 2602.12883."""
+"""Sizes worth comparing: convolutions of 0.3 to 5 million parameters, of which conv-wide is shipped, and transformers
+of about 5, 22 and 48 million, of which vit-base-1x100 is that of Alvarez-Florez et al., arXiv 2602.12883."""
 
 
 def decimate(ecg: Tensor, factor: int) -> Tensor:
