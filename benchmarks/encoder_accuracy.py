@@ -2,8 +2,9 @@
 
     .venv/bin/python benchmarks/encoder_accuracy.py COHORT --out runs/encoders [--only conv vit-tiny-12x50 …]
 
-The arm "from scratch" of training/recipes/ablation.toml on the first 4,000 participants, one seed, for every encoder but
-that transformers learn at a quarter of the rate. An encoder that is in OUT/accuracy.json is not trained again. Mean R² over all phenotypes but cardiac output, of the test part. Then:
+The arm "from scratch" of training/recipes/ablation.toml on the first 4,000 participants, one seed, for every encoder
+but that transformers learn at a quarter of the rate. An encoder that is in OUT/accuracy.json is not trained again. Mean
+R² over all phenotypes but cardiac output, of the test part. Then:
 
     .venv/bin/python benchmarks/encoders.py --accuracy runs/encoders/accuracy.json --out docs/encoders
 """
