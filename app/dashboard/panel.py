@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from models.phenotypes import PHENOTYPES
@@ -77,9 +78,9 @@ def chance(probability: float) -> str:
 
 
 def axis_of(estimate: Estimate) -> Axis:
-    """The usual axis of the phenotype, made longer where this estimate would leave it."""
+    """The usual axis of the phenotype, made longer, to a whole number, where this estimate would leave it."""
     low, high = AXES.get(estimate.symbol, (estimate.interval.low, estimate.interval.high))
-    return Axis(min(low, estimate.interval.low), max(high, estimate.interval.high))
+    return Axis(min(low, math.floor(estimate.interval.low)), max(high, math.ceil(estimate.interval.high)))
 
 
 def panel_of(report: Report) -> Panel:
