@@ -146,6 +146,22 @@ def test_one_training_under_two_names_is_done_once(toy_checkpoint, toy_cohort, t
     assert {**asdict(trials[0]), "arm": "two"} == asdict(trials[1])
 
 
+def test_trials_that_nobody_asked_for_stay_in_the_file_and_out_of_the_report(toy_checkpoint, toy_cohort, tmp_path):
+    others = [trial(BOTH, 0.5, 9, 0.9), trial(SCRATCH, 0.5, 9, 0.9)]
+    write_trials(tmp_path / RESULTS, others)
+    settings = {"seeds": (1,), "fractions": (1.0,), "train": lambda *a: toy_checkpoint}
+    ablate(toy_cohort, tmp_path, lambda labels: {SCRATCH: hearts.TINY}, **settings)
+    ablate(toy_cohort, tmp_path, lambda labels: {ED: hearts.TINY}, **settings)
+    kept = read_trials(tmp_path / RESULTS)
+    assert kept[:2] == others
+    assert [one.arm for one in kept[2:]] == [SCRATCH, ED]
+    text = (tmp_path / "report.md").read_text()
+    assert f"| {ED} |" in text
+    assert f"| {SCRATCH} |" not in text
+    assert "50%" not in text
+    assert "1 training with 1 seed" in text
+
+
 def test_real_trainings_end_in_a_report(toy_cohort, trained, tmp_path):
     def chosen(labels):
         return {name: one for name, one in arms(hearts.TINY, labels).items() if name in (SCRATCH, ES)}
