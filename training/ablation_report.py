@@ -101,8 +101,8 @@ def _curves(axes: Axes, found: Comparison, group: str, symbols: Sequence[str]) -
 _MARKDOWN = """# Ablation: what each part of the method is worth
 
 {{ trainings }} training{{ "" if trainings == 1 else "s" }} with {{ seeds }} seed{{ "" if seeds == 1 else "s" }} in
-{{ "%.1f"|format(hours) }} hours. Every figure is R² on participants that no training saw, as a mean over seeds ± half of a
-95 % interval (Student's t). Seeds change where the weights start and the order of the batches; the split and whose
+{{ "%.1f"|format(hours) }} hours. Every figure is R² on participants that no training saw, as a mean over seeds ± half
+of a 95 % interval (Student's t). Seeds change where the weights start and the order of the batches; the split and whose
 labels are read are the same for all, and differences are paired by seed: an interval says how far another seed could
 move them, not another cohort.
 
@@ -112,7 +112,8 @@ arm whose CMR encoders read no label is the fair comparison there; they still sa
 
 The best epoch of heads, and of CMR encoders that learn from labels, is chosen on all labels of the validation part, for
 every arm alike. That is {{ "%.0f"|format(100 * validation) }} % of the cohort unless the recipe says otherwise: below
-{{ "%.0f"|format(100 * enough) }} % of the labels it is more than training reads, and fewer labels in all would give less.
+{{ "%.0f"|format(100 * enough) }} % of the labels it is more than training reads; with fewer labels in all, figures
+would be lower.
 
 Functional: {{ functional }}. Structural: {{ structural }}.
 
