@@ -40,6 +40,11 @@ class Agreement:
     coverage: float
     width: float
 
+    @property
+    def covered(self) -> tuple[float, int]:
+        """The share and of how many it is, as `training.proportion` takes them."""
+        return self.coverage, self.performance.n
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:

@@ -17,7 +17,12 @@ from training.checkpoint import Checkpoint
 from training.cohort import Cohort
 from training.held_out import held_out
 from training.plots import plots
+from training.proportion import excluding, wilson
 from training.realism.ceiling import read_ceiling
+
+
+NEAR = 0.02
+"""Coverage that is as near to the level as is asked for everybody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +72,7 @@ def told(found: Assessment) -> list[str]:
         figures = [f"{row.performance.symbol} {row.performance.r2:.2f}" for row in found.of_group(group)]
         if figures:
             lines.append(f"R² of {'everybody' if group == 'all' else 'normals only'}: {', '.join(figures)}")
-    worst = worst_covered(found.agreements)
-    lines.append(
-        f"Intervals that are meant to cover {found.level:.0%} cover least for {worst.performance.symbol} in "
-        f"{worst.performance.group}: {worst.coverage:.1%} of {worst.performance.n}"
-    )
+    lines += _covered(found)
     helped = [one.symbol for one in found.risks if one.sure < one.unsure]
     lines.append(f"The half with narrower intervals is nearer to the truth for {len(helped)} of {len(found.risks)}")
     if found.neighbours is not None:
@@ -79,6 +80,27 @@ def told(found: Assessment) -> list[str]:
         lines.append(
             f"The {near.nearest} hearts nearest by embedding differ by {near.embedding:.2f} SD of the phenotypes, "
             f"those by age, sex and heart rate {near.people:.2f}, any two {near.chance:.2f}, at best {near.best:.2f}"
+        )
+    return lines
+
+
+def _covered(found: Assessment) -> list[str]:
+    """Coverage in everybody, in the worst group, and in how many groups it is not the level."""
+    every, cells = found.of_group("all"), [row for row in found.agreements if row.performance.group != "all"]
+    near = sum(abs(row.coverage - found.level) <= NEAR for row in every)
+    lines = [
+        f"Intervals that are meant to cover {found.level:.0%} cover within two points of it in everybody for {near} of "
+        f"{len(every)} phenotypes"
+    ]
+    if cells:
+        worst = worst_covered(cells)
+        low, high = wilson(*worst.covered)
+        off = excluding(found.level, [row.covered for row in cells])
+        lines.append(
+            f"In groups they cover least for {worst.performance.symbol} in {worst.performance.group}: "
+            f"{worst.coverage:.1%} ({low:.1%} to {high:.1%}) of {worst.performance.n}; the 95 % interval (Wilson) "
+            f"excludes {found.level:.0%} in {off} of {len(cells)} pairs of group and phenotype "
+            f"({off / len(cells):.0%}; chance alone would make it about 5 %)"
         )
     return lines
 

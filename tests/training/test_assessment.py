@@ -102,6 +102,7 @@ def test_agreement_names_the_group_that_is_covered_worst(rng, honest):
     by = {(one.performance.group, one.performance.symbol): one for one in found}
     assert by["good", "LVM"].coverage == pytest.approx(0.9, abs=0.08)
     assert worst_covered(found).performance.group == "bad"
+    assert worst_covered(found).covered == (worst_covered(found).coverage, 150)
     one = by["all", "LVM"]
     assert one.performance.ceiling == 0.8
     assert one.performance.r2_interval == pytest.approx(one.spans["r2"])
