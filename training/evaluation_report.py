@@ -20,7 +20,6 @@ from training.plots import plots
 from training.proportion import excluding, wilson
 from training.realism.ceiling import read_ceiling
 
-
 NEAR = 0.02
 """Coverage that is as near to the level as is asked for everybody."""
 
@@ -112,13 +111,16 @@ def tables(found: Assessment) -> list[Table]:
         for one in found.rankings
     ]
     stated = [
-        [one.condition, f"{one.positives} of {one.n}", f"{one.brier:.4f}", f"{one.brier_of_prevalence:.4f}"]
+        [
+            one.condition, f"{one.positives} of {one.n}", f"{one.auroc:.3f}", _span(one.span, 3), f"{one.brier:.4f}",
+            f"{one.brier_of_prevalence:.4f}",
+        ]
         for one in found.reliabilities
-    ]
+    ]  # fmt: skip
     risks = [[one.symbol, f"{one.sure:.2f}", f"{one.unsure:.2f}"] for one in found.risks]
     retrieved = [
         [one.query, one.gallery, str(one.n)]
-        + [f"{share:.1%} (chance {one.chance[rank]:.1%})" for rank, share in one.recall.items()]
+        + [_recall(share, one.n, one.chance[rank]) for rank, share in one.recall.items()]
         for one in found.retrieval
     ]
     every = [
@@ -131,8 +133,8 @@ def tables(found: Assessment) -> list[Table]:
         ),
         Table(
             title="Probabilities of conditions",
-            note="Brier's score, beside that of always saying how common it is.",
-            titles=["condition", "have it", "Brier", "of the prevalence"],
+            note="Ranking, 95 % over participants; Brier's score, beside that of always saying how common it is.",
+            titles=["condition", "have it", "AUROC", "95 %", "Brier", "of the prevalence"],
             rows=stated,
         ),
         Table(
@@ -143,7 +145,7 @@ def tables(found: Assessment) -> list[Table]:
         ),
         Table(
             title="Which heart is it? Retrieval",
-            note="After the contrastive stage, before the encoder moved on.",
+            note="After the contrastive stage, before the encoder moved on; 95 % by Wilson, queries as cases.",
             titles=["query", "among", "n", "R@1", "R@5", "R@10"],
             rows=retrieved,
         ),
@@ -178,6 +180,11 @@ def _agreement(row: Agreement) -> list[str]:
         f"{row.coverage:.1%}",
         f"{row.width:.1f}",
     ]
+
+
+def _recall(share: float, n: int, chance: float) -> str:
+    low, high = wilson(share, n)
+    return f"{share:.1%} ({low:.1%} to {high:.1%}; chance {chance:.1%})"
 
 
 def _span(span: Span, digits: int) -> str:
