@@ -31,7 +31,7 @@ def ablate(
 
     Trainings that are in the file already are not repeated, so an interrupted ablation goes on where it stood. The
     split, and whose labels may be read, are those of the base recipe, the same for every seed: differences between arms
-    are paired.
+    are paired. The report tells of the trainings that this call asks for; others in the file stay there untold.
 
     Parameters
     ----------
@@ -44,12 +44,17 @@ def ablate(
     """
     folder.mkdir(parents=True, exist_ok=True)
     trials = read_trials(folder / RESULTS)
-    for seed in seeds:  # outermost, so that an interrupted ablation has every arm
-        for labels in sorted(fractions, reverse=True):
-            for name, recipe in arms(labels).items():
-                trials = _with(trials, cohort, folder, name, replace(recipe, seed=seed), train)
-                write_trials(folder / RESULTS, trials)
-    return write_ablation(trials, folder)
+    asked = [
+        (name, replace(recipe, seed=seed))
+        for seed in seeds  # outermost, so that an interrupted ablation has every arm
+        for labels in sorted(fractions, reverse=True)
+        for name, recipe in arms(labels).items()
+    ]
+    for name, recipe in asked:
+        trials = _with(trials, cohort, folder, name, recipe, train)
+        write_trials(folder / RESULTS, trials)
+    told = {(key_of(cohort.digest, recipe), name) for name, recipe in asked}
+    return write_ablation([trial for trial in trials if (trial.key, trial.arm) in told], folder)
 
 
 def _with(trials: list[Trial], cohort: Cohort, folder: Path, name: str, recipe: Recipe, train: Train) -> list[Trial]:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from training.arms import BOTH, FROZEN, MASKED, SCRATCH
 from training.comparison import EVERY, FUNCTIONAL, STRUCTURAL, Comparison, Mean, sentences
+from training.config import Split
 from training.trials import GROUPS, Trial
 
 matplotlib.use("Agg")
@@ -31,6 +32,8 @@ def write_ablation(trials: Sequence[Trial], folder: Path) -> list[str]:
         trainings=len({trial.key for trial in trials}),
         hours=sum({trial.key: trial.seconds for trial in trials}.values()) / 3600,
         seeds=len({trial.seed for trial in trials}),
+        validation=Split().validation,
+        enough=Split().validation / _train_share(Split()),
         functional=", ".join(FUNCTIONAL),
         structural=", ".join(STRUCTURAL),
         tables=[_table(found, group, labels) for group in GROUPS for labels in found.fractions],
@@ -38,6 +41,10 @@ def write_ablation(trials: Sequence[Trial], folder: Path) -> list[str]:
     )
     (folder / "report.md").write_text(text)
     return sentences(found)
+
+
+def _train_share(split: Split) -> float:
+    return 1 - split.validation - split.calibration - split.test
 
 
 def _table(found: Comparison, group: str, labels: float) -> dict[str, object]:
@@ -93,14 +100,20 @@ def _curves(axes: Axes, found: Comparison, group: str, symbols: Sequence[str]) -
 
 _MARKDOWN = """# Ablation: what each part of the method is worth
 
-{{ trainings }} trainings over {{ seeds }} seeds in {{ "%.1f"|format(hours) }} hours. Every figure is R² on participants
-that no training saw, as a mean over seeds ± half of a 95 % interval (Student's t). Seeds change where the weights start
-and the order of the batches; the split and whose labels are read are the same for all, and differences are paired by
-seed: an interval says how far another seed could move them, not another cohort.
+{{ trainings }} training{{ "" if trainings == 1 else "s" }} with {{ seeds }} seed{{ "" if seeds == 1 else "s" }} in
+{{ "%.1f"|format(hours) }} hours. Every figure is R² on participants that no training saw, as a mean over seeds ± half
+of a 95 % interval (Student's t). Seeds change where the weights start and the order of the batches; the split and whose
+labels are read are the same for all, and differences are paired by seed: an interval says how far another seed could
+move them, not another cohort.
 
 Where labels are scarce, heads read that share alone, but the CMR encoders of the aligned arms learnt from the labels of
 every participant of the training part, as published: at small shares these arms know more than those without CMR. The
-arm whose CMR encoders read no label is the fair comparison there.
+arm whose CMR encoders read no label is the fair comparison there; they still saw the scans of the whole training part.
+
+The best epoch of heads, and of CMR encoders that learn from labels, is chosen on all labels of the validation part, for
+every arm alike. That is {{ "%.0f"|format(100 * validation) }} % of the cohort unless the recipe says otherwise: below
+{{ "%.0f"|format(100 * enough) }} % of the labels it is more than training reads; with fewer labels in all, figures
+would be lower.
 
 Functional: {{ functional }}. Structural: {{ structural }}.
 

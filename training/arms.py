@@ -1,4 +1,9 @@
-"""Arms: the recipes of an ablation, each the base recipe with one part of the method left out, added or exchanged."""
+"""Arms: the recipes of an ablation, which differ in the stages before the heads, in their anchors, or in covariates.
+
+Before the heads come, from scratch: nothing; masked only: the ECG encoder completes ECGs; ED, ES or both: CMR encoders
+are taught, then the ECG encoder learns by contrast with them. No arm has both the masked stage and the contrast, not
+even where the base recipe does: what is compared is one with the other.
+"""
 
 from __future__ import annotations
 

@@ -40,6 +40,11 @@ class Agreement:
     coverage: float
     width: float
 
+    @property
+    def covered(self) -> tuple[float, int]:
+        """The share and of how many it is, as `training.proportion` takes them."""
+        return self.coverage, self.performance.n
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
@@ -113,7 +118,13 @@ def assess(checkpoint: Checkpoint, held: HeldOut, ceilings: Mapping[tuple[str, s
         agreements=agreements(found, test, groups, propagation, resampling),
         rankings=rankings(test, groups, resampling, smallest),
         reliabilities=list(
-            reliabilities(measured.conditions, test, cohort.sex[rows].tolist(), np.array(measured.interval.correlation))
+            reliabilities(
+                measured.conditions,
+                test,
+                cohort.sex[rows].tolist(),
+                np.array(measured.interval.correlation),
+                resampling,
+            )
         ),
         risks=risk_coverage(test, propagation),
         retrieval=measured.retrieval,

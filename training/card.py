@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from models.bundle import ConditionModel, Manifest, Performance, Variant
 from models.conditions import CONDITIONS
 from training.config import Recipe, recipe_of
+from training.proportion import excluding, wilson
 
 WHOLE = ("all", "normal")
 """Groups of which everything is told."""
@@ -163,24 +164,29 @@ def _ceiling(row: Performance) -> str:
 def _certainty(manifest: Manifest) -> str:
     interval = manifest.interval
     covered = ", ".join(f"{symbol} {share:.0%}" for symbol, share in interval.coverage.items())
+    near = sum(abs(share - manifest.interval.level) <= 0.02 for share in manifest.interval.coverage.values())
     return (
         f"Intervals are meant to cover {interval.level:.0%} of participants ({interval.method}). On the test split, "
-        f"which neither fitted nor stretched them, they covered: {covered}.\n\n"
+        f"which neither fitted nor stretched them, they covered: {covered}; within "
+        f"two points are {near} of {len(manifest.interval.coverage)}.\n\n"
         f"{_worst(manifest)}\n\nAn ECG is flagged as unlike the training data from a score of "
         f"{manifest.ood.threshold:.3g} on ({manifest.ood.method})."
     )
 
 
 def _worst(manifest: Manifest) -> str:
-    subgroups, level = manifest.interval.subgroups, manifest.interval.level
+    level = manifest.interval.level
+    subgroups = [row for row in manifest.interval.subgroups if row.group != "all"]
     if not subgroups:
         return "Their coverage in subgroups was not measured."
     worst = min(subgroups, key=lambda row: row.coverage)
-    near = sum(abs(row.coverage - level) <= 0.02 for row in subgroups)
+    low, high = wilson(worst.coverage, worst.n)
+    off = excluding(level, [(row.coverage, row.n) for row in subgroups])
     return (
         f"Coverage holds on average over everybody, not in every subgroup. The worst is {worst.symbol} in the group "
-        f"“{worst.group}”: {worst.coverage:.0%} of {worst.n}. Within two points of {level:.0%} are {near} of "
-        f"{len(subgroups)} pairs of group and phenotype; all are in `manifest.json`."
+        f"“{worst.group}”: {worst.coverage:.0%} ({low:.0%} to {high:.0%}) of {worst.n}. The 95 % interval (Wilson) "
+        f"excludes {level:.0%} in {off} of {len(subgroups)} pairs of group and phenotype ({off / len(subgroups):.0%}; "
+        "chance alone would make it about 5 %); all are in `manifest.json`."
     )
 
 

@@ -16,8 +16,10 @@ from training.trials import Trial
 LEVEL = 0.95
 
 FUNCTIONAL = ("LVEF", "RVEF", "LVESV", "RVESV")
-STRUCTURAL = ("LVEDV", "RVEDV", "LVM", "LVWT", "LAV")
-"""What needs the end of systole to be known, and what is seen at the end of diastole."""
+STRUCTURAL = ("LVEDV", "RVEDV", "LVM", "LVWT")
+"""What cannot be known without the end of ventricular systole, and what is seen at the end of diastole alone
+(`training.teacher.SHOWN_BY`). In neither: the left atrium, which is largest at end-systole but no function of a
+ventricle, and stroke volumes, which follow the size of the heart as much as its function."""
 
 EVERY = tuple(symbol for symbol in PHENOTYPES if symbol != "CO")
 """Cardiac output depends on the heart rate, which an ECG simply states."""

@@ -58,8 +58,9 @@ def ablate(
     processes: Processes = CORES,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …; auto takes a GPU where there is one.")] = "auto",
 ) -> None:
-    """Train the method without each of its parts, with few labels and all: OUT/report.md, trials.jsonl, a plot.
+    """Train heads from scratch, after masked ECGs, or after contrast with CMR (ED, ES, both), with few labels and all.
 
+    No arm has both the masked stage and the contrast. Writes OUT/report.md, OUT/trials.jsonl and a plot.
     What is interrupted goes on where it stood.
     Example: python -m training ablate data/cohort --recipe training/recipes/ablation.toml --out runs/ablation
     """

@@ -17,7 +17,11 @@ from training.checkpoint import Checkpoint
 from training.cohort import Cohort
 from training.held_out import held_out
 from training.plots import plots
+from training.proportion import excluding, wilson
 from training.realism.ceiling import read_ceiling
+
+NEAR = 0.02
+"""Coverage that is as near to the level as is asked for everybody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +71,7 @@ def told(found: Assessment) -> list[str]:
         figures = [f"{row.performance.symbol} {row.performance.r2:.2f}" for row in found.of_group(group)]
         if figures:
             lines.append(f"R² of {'everybody' if group == 'all' else 'normals only'}: {', '.join(figures)}")
-    worst = worst_covered(found.agreements)
-    lines.append(
-        f"Intervals that are meant to cover {found.level:.0%} cover least for {worst.performance.symbol} in "
-        f"{worst.performance.group}: {worst.coverage:.1%} of {worst.performance.n}"
-    )
+    lines += _covered(found)
     helped = [one.symbol for one in found.risks if one.sure < one.unsure]
     lines.append(f"The half with narrower intervals is nearer to the truth for {len(helped)} of {len(found.risks)}")
     if found.neighbours is not None:
@@ -83,6 +83,27 @@ def told(found: Assessment) -> list[str]:
     return lines
 
 
+def _covered(found: Assessment) -> list[str]:
+    """Coverage in everybody, in the worst group, and in how many groups it is not the level."""
+    every, cells = found.of_group("all"), [row for row in found.agreements if row.performance.group != "all"]
+    near = sum(abs(row.coverage - found.level) <= NEAR for row in every)
+    lines = [
+        f"Intervals that are meant to cover {found.level:.0%} cover within two points of it in everybody for {near} of "
+        f"{len(every)} phenotypes"
+    ]
+    if cells:
+        worst = worst_covered(cells)
+        low, high = wilson(*worst.covered)
+        off = excluding(found.level, [row.covered for row in cells])
+        lines.append(
+            f"In groups they cover least for {worst.performance.symbol} in {worst.performance.group}: "
+            f"{worst.coverage:.1%} ({low:.1%} to {high:.1%}) of {worst.performance.n}; the 95 % interval (Wilson) "
+            f"excludes {found.level:.0%} in {off} of {len(cells)} pairs of group and phenotype "
+            f"({off / len(cells):.0%}; chance alone would make it about 5 %)"
+        )
+    return lines
+
+
 def tables(found: Assessment) -> list[Table]:
     """All tables, those of everybody first."""
     ranked = [
@@ -90,13 +111,16 @@ def tables(found: Assessment) -> list[Table]:
         for one in found.rankings
     ]
     stated = [
-        [one.condition, f"{one.positives} of {one.n}", f"{one.brier:.4f}", f"{one.brier_of_prevalence:.4f}"]
+        [
+            one.condition, f"{one.positives} of {one.n}", f"{one.auroc:.3f}", _span(one.span, 3), f"{one.brier:.4f}",
+            f"{one.brier_of_prevalence:.4f}",
+        ]
         for one in found.reliabilities
-    ]
+    ]  # fmt: skip
     risks = [[one.symbol, f"{one.sure:.2f}", f"{one.unsure:.2f}"] for one in found.risks]
     retrieved = [
         [one.query, one.gallery, str(one.n)]
-        + [f"{share:.1%} (chance {one.chance[rank]:.1%})" for rank, share in one.recall.items()]
+        + [_recall(share, one.n, one.chance[rank]) for rank, share in one.recall.items()]
         for one in found.retrieval
     ]
     every = [
@@ -109,8 +133,8 @@ def tables(found: Assessment) -> list[Table]:
         ),
         Table(
             title="Probabilities of conditions",
-            note="Brier's score, beside that of always saying how common it is.",
-            titles=["condition", "have it", "Brier", "of the prevalence"],
+            note="Ranking, 95 % over participants; Brier's score, beside that of always saying how common it is.",
+            titles=["condition", "have it", "AUROC", "95 %", "Brier", "of the prevalence"],
             rows=stated,
         ),
         Table(
@@ -121,7 +145,7 @@ def tables(found: Assessment) -> list[Table]:
         ),
         Table(
             title="Which heart is it? Retrieval",
-            note="After the contrastive stage, before the encoder moved on.",
+            note="After the contrastive stage, before the encoder moved on; 95 % by Wilson, queries as cases.",
             titles=["query", "among", "n", "R@1", "R@5", "R@10"],
             rows=retrieved,
         ),
@@ -156,6 +180,11 @@ def _agreement(row: Agreement) -> list[str]:
         f"{row.coverage:.1%}",
         f"{row.width:.1f}",
     ]
+
+
+def _recall(share: float, n: int, chance: float) -> str:
+    low, high = wilson(share, n)
+    return f"{share:.1%} ({low:.1%} to {high:.1%}; chance {chance:.1%})"
 
 
 def _span(span: Span, digits: int) -> str:

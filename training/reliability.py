@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import brier_score_loss
+from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from models.bundle import ConditionModel
 from models.conditions import CONDITIONS
 from models.intervals import Propagation
 from models.phenotypes import PHENOTYPES
+from training.bootstrap import Resampling, Span, span
 from training.conditions import scored
 from training.evaluate import Floats, Predictions
 
@@ -29,6 +30,7 @@ class Reliability:
 
     Attributes
     ----------
+    auroc, span : how well it ranks those who have it, and 95 % over participants
     brier : mean squared error of the probability (Brier, Mon Weather Rev 1950;78:1)
     brier_of_prevalence : the same of always saying how common it is
     stated, observed : (bins,) mean probability and share, in bins of equal numbers
@@ -37,6 +39,8 @@ class Reliability:
     condition: str
     n: int
     positives: int
+    auroc: float
+    span: Span
     brier: float
     brier_of_prevalence: float
     stated: Floats
@@ -60,7 +64,11 @@ class RiskCoverage:
 
 
 def reliabilities(
-    models: Sequence[ConditionModel], test: Predictions, sex: Sequence[str], correlation: Floats
+    models: Sequence[ConditionModel],
+    test: Predictions,
+    sex: Sequence[str],
+    correlation: Floats,
+    resampling: Resampling,
 ) -> Iterator[Reliability]:
     """Every condition that the model gives a probability of, on the part that did not calibrate it.
 
@@ -71,17 +79,21 @@ def reliabilities(
     """
     for model in models:
         judged = scored(CONDITIONS[model.code], test, sex, correlation)
-        yield reliability(model.code, expit(model.slope * judged.score + model.intercept), judged.happened)
+        probability = expit(model.slope * judged.score + model.intercept)
+        among = Resampling(weights=resampling.weights[:, judged.rows])
+        yield reliability(model.code, probability, judged.happened, among)
 
 
-def reliability(condition: str, probability: Floats, happened: Mask) -> Reliability:
-    """Reliability of one condition's probabilities."""
+def reliability(condition: str, probability: Floats, happened: Mask, resampling: Resampling) -> Reliability:
+    """Reliability of one condition's probabilities, (n,), of the participants that are resampled."""
     observed, stated = calibration_curve(happened, probability, n_bins=BINS, strategy="quantile")
     prevalence = float(happened.mean())
     return Reliability(
         condition=condition,
         n=len(happened),
         positives=int(happened.sum()),
+        auroc=float(roc_auc_score(happened, probability)),
+        span=span(resampling.auroc(happened, probability)),
         brier=float(brier_score_loss(happened, probability)),
         brier_of_prevalence=prevalence * (1 - prevalence),
         stated=stated,

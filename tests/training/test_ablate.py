@@ -28,6 +28,7 @@ from training.arms import (
 )
 from training.comparison import EVERY, FUNCTIONAL, STRUCTURAL, Comparison, mean_of, sentences
 from training.config import Recipe
+from training.teacher import SHOWN_BY
 from training.train import train
 from training.trials import Trial, key_of, read_trials, write_trials
 
@@ -63,6 +64,12 @@ def test_each_arm_leaves_out_what_its_name_says(labels):
     assert not found[PEOPLE].heads.ecg
     assert found[WITH_PEOPLE].heads.ecg
     assert found[WITH_PEOPLE].heads.covariates == ("age", "sex", "height", "weight")
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_no_arm_has_both_the_masked_stage_and_the_contrast(frozen):
+    for recipe in arms(Recipe(), 1.0, frozen).values():
+        assert not (recipe.masked_schedule.epochs and recipe.pretraining.epochs)
 
 
 @pytest.mark.parametrize("labels", [0.01, 1.0])
@@ -146,6 +153,22 @@ def test_one_training_under_two_names_is_done_once(toy_checkpoint, toy_cohort, t
     assert {**asdict(trials[0]), "arm": "two"} == asdict(trials[1])
 
 
+def test_trials_that_nobody_asked_for_stay_in_the_file_and_out_of_the_report(toy_checkpoint, toy_cohort, tmp_path):
+    others = [trial(BOTH, 0.5, 9, 0.9), trial(SCRATCH, 0.5, 9, 0.9)]
+    write_trials(tmp_path / RESULTS, others)
+    settings = {"seeds": (1,), "fractions": (1.0,), "train": lambda *a: toy_checkpoint}
+    ablate(toy_cohort, tmp_path, lambda labels: {SCRATCH: hearts.TINY}, **settings)
+    ablate(toy_cohort, tmp_path, lambda labels: {ED: hearts.TINY}, **settings)
+    kept = read_trials(tmp_path / RESULTS)
+    assert kept[:2] == others
+    assert [one.arm for one in kept[2:]] == [SCRATCH, ED]
+    text = (tmp_path / "report.md").read_text()
+    assert f"| {ED} |" in text
+    assert f"| {SCRATCH} |" not in text
+    assert "50%" not in text
+    assert "1 training with 1 seed" in text
+
+
 def test_real_trainings_end_in_a_report(toy_cohort, trained, tmp_path):
     def chosen(labels):
         return {name: one for name, one in arms(hearts.TINY, labels).items() if name in (SCRATCH, ES)}
@@ -188,6 +211,14 @@ def test_the_arm_that_read_no_more_labels_is_judged_without_a_remark():
     trials = [trial(arm, 0.1, seed, value) for arm, value in ((UNTAUGHT, 0.4), (MASKED, 0.5)) for seed in SEEDS]
     (line,) = (one for one in sentences(Comparison(trials)) if "everybody" in one)
     assert line == f"{UNTAUGHT} beats {MASKED} at 10% of the labels, everybody: no, mean R² -0.100 (-0.100 to -0.100)"
+
+
+def test_structural_is_what_end_diastole_shows_and_functional_what_end_systole_is_needed_for():
+    ejection = {"LVEF": {"LVEDV", "LVESV"}, "RVEF": {"RVEDV", "RVESV"}}  # what each is computed of
+    diastole, systole = set(SHOWN_BY["ed"]), set(SHOWN_BY["es"])
+    assert set(STRUCTURAL) == diastole
+    assert all(ejection.get(symbol, {symbol}) & systole for symbol in FUNCTIONAL)
+    assert "LAV" not in {*STRUCTURAL, *FUNCTIONAL}
 
 
 @pytest.mark.parametrize(("both", "verdict"), [(0.6, "yes"), (0.4, "no")])

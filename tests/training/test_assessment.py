@@ -102,6 +102,7 @@ def test_agreement_names_the_group_that_is_covered_worst(rng, honest):
     by = {(one.performance.group, one.performance.symbol): one for one in found}
     assert by["good", "LVM"].coverage == pytest.approx(0.9, abs=0.08)
     assert worst_covered(found).performance.group == "bad"
+    assert worst_covered(found).covered == (worst_covered(found).coverage, 150)
     one = by["all", "LVM"]
     assert one.performance.ceiling == 0.8
     assert one.performance.r2_interval == pytest.approx(one.spans["r2"])
@@ -127,7 +128,9 @@ def test_rankings_hold_their_area_inside_the_interval(rng):
 def test_honest_probabilities_lie_on_the_diagonal_and_beat_the_prevalence(rng):
     probability = rng.uniform(size=1500)
     happened = rng.uniform(size=1500) < probability
-    found = reliability("lvef-le-50", probability, happened)
+    found = reliability("lvef-le-50", probability, happened, Resampling.of(np.arange(1500), draws=100))
+    assert found.auroc == pytest.approx(roc_auc_score(happened, probability))
+    assert found.span[0] < found.auroc < found.span[1]
     # A bin of 150 at one half: SD 4 %; 3 SD.
     np.testing.assert_allclose(found.observed, found.stated, atol=0.13)
     assert found.brier < found.brier_of_prevalence
@@ -137,7 +140,9 @@ def test_honest_probabilities_lie_on_the_diagonal_and_beat_the_prevalence(rng):
 def test_shuffled_probabilities_are_worse_than_the_prevalence(rng):
     probability = rng.uniform(size=500)
     happened = rng.uniform(size=500) < probability
-    found = reliability("lvef-le-50", rng.permutation(probability), happened)
+    shuffled = Resampling.of(np.arange(500), draws=100)
+    found = reliability("lvef-le-50", rng.permutation(probability), happened, shuffled)
+    assert found.span[0] < 0.5 < found.span[1]
     assert found.brier > found.brier_of_prevalence
 
 
