@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 from torch import Tensor
 
 from models.bundle import ConditionModel, Discrimination, Intervals, OutOfDistribution, Performance, Retrieval
@@ -18,6 +19,10 @@ from training.golden import Examples
 
 _SCALES = ("log_mean", "log_sd", "covariate_mean", "covariate_sd", "centre", "whitening")
 _EXAMPLES = ("tensors", "covariates", "trials", "trial_covariates")
+
+
+class UnreadableCheckpoint(ValueError):
+    """A file that holds no checkpoint which this version can read."""
 
 
 class Evaluation(BaseModel):
@@ -79,7 +84,20 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
-        """Read what `save` wrote; nothing but tensors, text and numbers is accepted."""
+        """Read what `save` wrote; nothing but tensors, text and numbers is accepted.
+
+        Raises
+        ------
+        UnreadableCheckpoint
+            If the file is missing, is no checkpoint, or was written by an older version.
+        """
+        try:
+            return cls._read(path)
+        except (OSError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError, ValidationError) as error:
+            raise UnreadableCheckpoint(f"{path} is no checkpoint of this version: {error}. Train again") from error
+
+    @classmethod
+    def _read(cls, path: Path) -> Checkpoint:
         stored = torch.load(path, weights_only=True)
         recordings = [Recording(signal=signal.numpy(), sampling_rate=rate) for signal, rate in stored["recordings"]]
         return cls(

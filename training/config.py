@@ -5,9 +5,9 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from models.bundle import Manifest
 from models.ecg.preprocess import Preprocessing
@@ -19,6 +19,13 @@ muscle, so that carts with other filters of their own look alike."""
 Covariate = Literal["age", "sex", "height", "weight"]
 COVARIATES: tuple[Covariate, ...] = ("age", "sex", "height", "weight")
 """What a hospital knows beside the ECG, in the order of every array of them."""
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Part = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
 
 
 class _Stated:
@@ -36,10 +43,10 @@ class Split(_Stated):
     number of it, is left out.
     """
 
-    validation: float = 0.08
-    calibration: float = 0.10
-    test: float = 0.12
-    labels: float = 1.0
+    validation: Part = 0.08
+    calibration: Part = 0.10
+    test: Part = 0.12
+    labels: Annotated[float, Field(gt=0, le=1)] = 1.0
     seed: int = 0
     faults: Literal["refuse", "exclude"] = "exclude"
 
@@ -49,14 +56,14 @@ class ConvWidths(_Stated):
     """Size of a convolutional ECG encoder."""
 
     kind: Literal["conv"] = "conv"
-    decimation: int = 4
+    decimation: Count = 4
     channels: tuple[int, ...] = (32, 48, 64, 96, 128)
-    blocks: int = 1
-    kernel: int = 7
-    stem_kernel: int = 9
-    heads: int = 8
-    dropout: float = 0.0
-    embedding: int = 192
+    blocks: Count = 1
+    kernel: Count = 7
+    stem_kernel: Count = 9
+    heads: Count = 8
+    dropout: Share = 0.0
+    embedding: Count = 192
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +75,15 @@ class VitWidths(_Stated):
     """
 
     kind: Literal["vit"] = "vit"
-    decimation: int = 1
-    patch_leads: int = 12
-    patch_samples: int = 50
-    width: int = 192
-    depth: int = 12
-    heads: int = 3
-    mlp: float = 4.0
-    drop_path: float = 0.1
-    embedding: int = 192
+    decimation: Count = 1
+    patch_leads: Count = 12
+    patch_samples: Count = 50
+    width: Count = 192
+    depth: Count = 12
+    heads: Count = 3
+    mlp: Positive = 4.0
+    drop_path: Share = 0.1
+    embedding: Count = 192
 
 
 EcgWidths = ConvWidths | VitWidths
@@ -97,13 +104,13 @@ class Augmentation(_Stated):
     `shortest` is in seconds; amplitudes are in millivolts or fractions.
     """
 
-    shortest: float = 7.0
-    shorten: float = 0.25
-    gain: float = 0.02
-    lead_gain: float = 0.02
-    noise: float = 0.015
-    wander: float = 0.02
-    mixing: float = 0.02
+    shortest: Positive = 7.0
+    shorten: Share = 0.25
+    gain: NotNegative = 0.02
+    lead_gain: NotNegative = 0.02
+    noise: NotNegative = 0.015
+    wander: NotNegative = 0.02
+    mixing: NotNegative = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,11 +120,11 @@ class Schedule(_Stated):
     An epoch has `min_steps` batches at least: a few rows pass several times between two looks at the validation part.
     """
 
-    epochs: int
-    batch: int
-    learning_rate: float
-    weight_decay: float
-    min_steps: int = 1
+    epochs: Annotated[int, Field(ge=0)]
+    batch: Count
+    learning_rate: Positive
+    weight_decay: NotNegative
+    min_steps: Count = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,15 +136,15 @@ class MaskedEcg(_Stated):
     noise of `phase_noise`; white noise and a rescaling, both in standard deviations of the ECG.
     """
 
-    ratio: float = 0.7
-    patch_seconds: float = 0.2
-    mse: float = 0.9
-    ncc: float = 0.1
-    similarity: float = 0.1
-    surrogate: float = 0.5
-    phase_noise: float = 0.075
-    jitter: float = 0.2
-    rescale: float = 0.5
+    ratio: Part = 0.7
+    patch_seconds: Positive = 0.2
+    mse: NotNegative = 0.9
+    ncc: NotNegative = 0.1
+    similarity: NotNegative = 0.1
+    surrogate: Share = 0.5
+    phase_noise: NotNegative = 0.075
+    jitter: NotNegative = 0.2
+    rescale: NotNegative = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +157,7 @@ class Teacher(_Stated):
 
     by: Literal["phenotypes", "masked"] = "phenotypes"
     every_label: bool = False
-    ratio: float = 0.6
+    ratio: Part = 0.6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +165,7 @@ class Anchor(_Stated):
     """One CMR volume of each participant that the ECG is to agree with, and how much that counts."""
 
     name: str
-    weight: float = 1.0
+    weight: Positive = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,19 +179,19 @@ class Contrast(_Stated):
     hidden, projection : sizes of the projection of each modality
     micro_batch : pairs that pass the encoders at once; the schedule's batch is the number of negatives
     soft_targets : 0 for one-hot targets, 1 for targets by phenotype distance alone (MyoECG)
-    softness : temperature of these, in standard deviations of the phenotypes
+    softness : temperature of these, in variances of the phenotypes
     temporal : weight of the local objective, ECG segments against cine frames (PTACL); needs a cohort with cines
     probabilistic : mean and variance for each embedding (PCME++, as in EchoingECG)
     """
 
-    anchors: tuple[Anchor, ...] = (Anchor(name="ed"), Anchor(name="es"))
-    between: float = 0.0
-    hidden: int = 192
-    projection: int = 96
-    micro_batch: int = 128
-    soft_targets: float = 0.0
-    softness: float = 1.0
-    temporal: float = 0.0
+    anchors: Annotated[tuple[Anchor, ...], Field(min_length=1)] = (Anchor(name="ed"), Anchor(name="es"))
+    between: NotNegative = 0.0
+    hidden: Count = 192
+    projection: Count = 96
+    micro_batch: Count = 128
+    soft_targets: Share = 0.0
+    softness: Positive = 1.0
+    temporal: NotNegative = 0.0
     probabilistic: bool = False
 
 
@@ -201,23 +208,23 @@ class Heads(_Stated):
     covariate_dropout : how often each covariate is hidden while training, so that it may be unknown in use
     """
 
-    hidden: int = 128
-    dropout: float = 0.1
-    beta: float = 0.5
-    encoder_slowdown: float = 0.5
+    hidden: Count = 128
+    dropout: Share = 0.1
+    beta: Share = 0.5
+    encoder_slowdown: NotNegative = 0.5
     covariates: tuple[Covariate, ...] = ()
     ecg: bool = True
-    covariate_dropout: float = 0.2
+    covariate_dropout: Share = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration(_Stated):
     """Intervals of `level` from `draws` samples; ECGs beyond `ood_quantile` of the calibration split are flagged."""
 
-    level: float = 0.9
-    draws: int = 1024
+    level: Part = 0.9
+    draws: Count = 1024
     seed: int = 20
-    ood_quantile: float = 0.99
+    ood_quantile: Part = 0.99
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +250,18 @@ class Recipe(_Stated):
     cmr_schedule: Schedule = Schedule(epochs=6, batch=32, learning_rate=3e-3, weight_decay=0.02)
     pretraining: Schedule = Schedule(epochs=12, batch=128, learning_rate=2e-3, weight_decay=0.05)
     finetuning: Schedule = Schedule(epochs=20, batch=64, learning_rate=2e-3, weight_decay=0.05)
+
+    def __post_init__(self) -> None:
+        """Refuse what no single number shows."""
+        split, names = self.split, [anchor.name for anchor in self.contrast.anchors]
+        if split.validation + split.calibration + split.test >= 1:
+            raise ValueError("validation, calibration and test leave nobody to train on")
+        if len(set(names)) < len(names):
+            raise ValueError(f"an anchor is named twice: {', '.join(names)}")
+        if not self.finetuning.epochs:
+            raise ValueError("finetuning needs an epoch: without heads there is nothing to measure")
+        if self.pretraining.epochs and not self.cmr_schedule.epochs:
+            raise ValueError("cmr_schedule needs an epoch where pretraining has one: CMR encoders must learn first")
 
 
 class RecipeError(ValueError):
@@ -273,7 +292,15 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def recipe_of(manifest: Manifest) -> Recipe:
-    """The recipe that a bundle was trained with."""
+    """The recipe that a bundle was trained with.
+
+    Raises
+    ------
+    RecipeError
+        If the bundle does not state it.
+    """
+    if "recipe" not in manifest.training:
+        raise RecipeError(f"{manifest.name} {manifest.version} states no recipe of this project")
     return _RECIPE.validate_python(manifest.training["recipe"])
 
 

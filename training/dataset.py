@@ -127,6 +127,31 @@ def prepare(
     )
 
 
+def verify_labels(data: Dataset) -> None:
+    """Refuse, before anything is trained, a cohort of which a phenotype cannot be calibrated or measured afterwards.
+
+    Raises
+    ------
+    CohortError
+        With the phenotype and the part that lacks it.
+    """
+    known = torch.isfinite(data.targets)
+    for part in ("calibration", "test"):
+        counts = known[data.parts[part]].sum(0).tolist()
+        missing = [symbol for symbol, count in zip(PREDICTED, counts, strict=True) if count < FEWEST_LABELS]
+        if missing:
+            raise CohortError(
+                f"the {part} part has fewer than {FEWEST_LABELS} visits with a label of {', '.join(missing)}: every "
+                "predicted phenotype needs some, also to be calibrated and measured"
+            )
+    complete = int(known[data.parts["calibration"]].all(1).sum())
+    if complete < FEWEST_LABELS:
+        raise CohortError(
+            f"the calibration part has {complete} visits with all of {', '.join(PREDICTED)}; how their errors go "
+            f"together needs {FEWEST_LABELS}"
+        )
+
+
 def _rows(cohort: Cohort, participants: Sequence[str], usable: NDArray[np.bool_]) -> NDArray[np.intp]:
     found = rows(cohort, participants)
     return found[usable[found]]

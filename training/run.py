@@ -79,9 +79,12 @@ def device_named(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise NoDevice("no GPU is visible to torch: check nvidia-smi, or train with --device cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise NoDevice(f"there is no device {name}: cpu, cuda and cuda:1 are names of devices") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise NoDevice(f"torch sees {torch.cuda.device_count()} GPUs: check nvidia-smi, or train with --device cpu")
     return device
 
 

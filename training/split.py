@@ -117,4 +117,4 @@ def given_or_dealt(cohort: Cohort, settings: Split) -> Parts:
     unplaced = participants.keys() - set().union(*parts.values())
     if unplaced:
         raise CohortError(f"{path} puts {len(unplaced)} participants into no part, {min(unplaced)} first; add them")
-    return {part: [one for one in parts[part] if one in participants] for part in PARTS}
+    return {part: [one for one in dict.fromkeys(parts[part]) if one in participants] for part in PARTS}

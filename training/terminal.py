@@ -20,11 +20,14 @@ from rich.text import Text
 
 from models.bundle import BundleError
 from models.ecg.writers import Unwritable
+from training.checkpoint import UnreadableCheckpoint
+from training.cmr import UndetectedPhases
 from training.cohort import CohortError
 from training.config import RecipeError
 from training.export import BundleExists
 from training.finetune import NothingToRead
-from training.graph import CannotServe
+from training.fit import Diverged
+from training.graph import CannotServe, ParityError
 from training.run import NoDevice
 from training.simulate.kspace import UnfitAcceleration
 from training.simulate.population import ImpossibleHeart
@@ -61,6 +64,7 @@ _MENDABLE = (
     BundleExists,
     CannotServe,
     CohortError,
+    Diverged,
     ImpossibleHeart,
     NoCine,
     NoDevice,
@@ -68,7 +72,10 @@ _MENDABLE = (
     NoSuchAnchor,
     NothingToRead,
     RecipeError,
+    ParityError,
+    UndetectedPhases,
     UnfitAcceleration,
+    UnreadableCheckpoint,
     Unwritable,
 )
 

@@ -21,7 +21,7 @@ from training.check import write_report
 from training.checkpoint import Checkpoint
 from training.cohort import Cohort
 from training.config import Recipe
-from training.dataset import Dataset, prepare
+from training.dataset import Dataset, prepare, verify_labels
 from training.distributed import first_alone, rank, world
 from training.ecg_encoder import EcgEncoder, build_ecg_encoder
 from training.finetune import finetune
@@ -63,6 +63,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     with first_alone():
         data = prepare(cohort, recipe, run.progress, processes=processes)
+    verify_labels(data)
     if rank() == 0:
         write_split(folder / FILE, data.split)
         write_report(folder, data.faults)

@@ -14,12 +14,14 @@ import torch
 from typer.testing import CliRunner
 
 from models.bundle import Bundle
+from models.phenotypes import PHENOTYPES
 from models.runtime import Model
 from tests.training import hearts
 from training.__main__ import app
 from training.checkpoint import Checkpoint
-from training.cohort import load
+from training.cohort import CohortError, load
 from training.config import Anchor, Recipe, Teacher, read_recipe
+from training.split import labelled, split
 from training.train import train
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
@@ -79,8 +81,6 @@ def test_labels_that_may_not_be_read_do_not_even_move_the_scale_of_the_targets(t
 
 
 def _readable(name: str, cohort, recipe: Recipe) -> bool:
-    from training.split import labelled, split
-
     parts = split(cohort.participants.tolist(), recipe.split)
     return name not in parts["train"] or name in labelled(parts["train"], recipe.split)
 
@@ -150,3 +150,16 @@ def test_whatever_changes_who_is_trained_on_changes_the_stages(toy_cohort, tmp_p
     train(cohort, tmp_path, replace(fewer, split=replace(fewer.split, labels=0.4)), run)
     assert {name.split("-")[0] for name in folders(tmp_path) - before} == {"heads"}
     assert first <= folders(tmp_path)
+
+
+def test_a_phenotype_that_nobody_of_a_part_has_is_refused_before_anything_is_trained(tmp_path, run):
+    """LAV is not measured on short-axis images: a cohort of these alone lacks it."""
+    column = list(PHENOTYPES).index("LAV")
+    entries = [hearts.entry(seed) for seed in range(40)]
+    tested = split([e.participant for e in entries], hearts.TINY.split)["test"]
+    for entry in entries:
+        if entry.participant in tested:
+            entry.phenotypes[column] = np.nan
+    with pytest.raises(CohortError, match="the test part has fewer than 2 visits with a label of LAV"):
+        train(hearts.written(tmp_path / "cohort", entries), tmp_path, hearts.TINY, run)
+    assert not (tmp_path / "stages").exists()

@@ -28,6 +28,11 @@ def people(n=96):
     noise = 0.1 * torch.randn(n, 7, generator=rng)
     rows = torch.arange(n)
     return Dataset(
+        cohort=None,
+        faults=[],
+        split={},
+        cine=None,
+        participants=rows,
         ecg=0.1 * torch.randn(n, 12, 1250, generator=rng),
         volumes={},
         targets=covariates[:, 3:] + noise,

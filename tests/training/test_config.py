@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from models.bundle import Bundle
+from training.config import Recipe, RecipeError, VitWidths, read_recipe, recipe_from_json, stated
+
+RECIPES = Path(__file__).parents[2] / "training" / "recipes"
+
+
+def written(tmp_path, text: str) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_that_is_shipped_is_one(path):
+    recipe = read_recipe(path)
+    assert recipe_from_json(json.dumps(stated(recipe))) == recipe
+
+
+def test_what_a_recipe_does_not_state_is_as_in_the_code(tmp_path):
+    recipe = read_recipe(written(tmp_path, 'seed = 3\n[ecg]\nkind = "vit"\npatch_samples = 100\n'))
+    assert (recipe.seed, recipe.ecg) == (3, VitWidths(patch_samples=100))
+    assert recipe.finetuning == Recipe().finetuning
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sead = 3", "sead"),
+        ('[ecg]\nkind = "conv"\nchanels = [1]', "chanels"),
+        ('[heads]\ncovariates = ["shoe size"]', "heads.covariates"),
+        ("[pretraining]\nepochs = 1\nbatch = 0\nlearning_rate = 1e-3\nweight_decay = 0.0", "pretraining.batch"),
+        ("[finetuning]\nepochs = 1\nbatch = 8\nlearning_rate = -1.0\nweight_decay = 0.0", "finetuning.learning_rate"),
+        ("[finetuning]\nepochs = 0\nbatch = 8\nlearning_rate = 1e-3\nweight_decay = 0.0", "without heads"),
+        ("[cmr_schedule]\nepochs = 0\nbatch = 8\nlearning_rate = 1e-3\nweight_decay = 0.0", "must learn first"),
+        ("[split]\nlabels = 7.0", "split.labels"),
+        ("[split]\nvalidation = 0.5\ntest = 0.5", "nobody to train on"),
+        ("[heads]\nencoder_slowdown = -2.0", "heads.encoder_slowdown"),
+        ("[contrast]\nanchors = []", "contrast.anchors"),
+        ('[contrast]\nanchors = [{ name = "ed" }, { name = "ed" }]', "named twice"),
+        ('[contrast]\nanchors = [{ name = "ed", weight = 0.0 }]', "weight"),
+        ("no equals sign", "TOML"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_where_it_stands(tmp_path, text, said):
+    with pytest.raises(RecipeError, match=said):
+        read_recipe(written(tmp_path, text))
+
+
+def test_the_manifest_of_a_bundle_is_the_recipe_it_was_trained_with(toy_bundle, toy_checkpoint):
+    assert read_recipe(toy_bundle / "manifest.json") == toy_checkpoint.recipe
+
+
+def test_a_manifest_without_a_recipe_is_refused(toy_bundle, tmp_path):
+    manifest = Bundle.open(toy_bundle).manifest
+    path = tmp_path / "manifest.json"
+    path.write_text(manifest.model_copy(update={"training": {}}).model_dump_json())
+    with pytest.raises(RecipeError, match="no recipe"):
+        read_recipe(path)
