@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from training.arms import BOTH, FROZEN, MASKED, SCRATCH
-from training.comparison import EVERY, FUNCTIONAL, STRUCTURAL, Comparison, Mean, sentences
+from training.comparison import EVERY, FUNCTIONAL, STRUCTURAL, WHO, Comparison, Line, Mean, lines, sentences
 from training.config import Split
 from training.trials import GROUPS, Trial
 
@@ -23,17 +23,20 @@ STRONG = {SCRATCH: "#777777", MASKED: "#c98a00", BOTH: "#2563a8"}
 
 def write_ablation(trials: Sequence[Trial], folder: Path) -> list[str]:
     """Write report.md and ablation.png; returns the sentences."""
-    found = Comparison(trials)
+    found, split = Comparison(trials), Split()
+    train_share = 1 - split.validation - split.calibration - split.test
     folder.mkdir(parents=True, exist_ok=True)
     _plot(found).savefig(folder / "ablation.png", dpi=110)
     environment = jinja2.Environment(autoescape=False, trim_blocks=True, lstrip_blocks=True)  # noqa: S701  # Markdown
     text = environment.from_string(_MARKDOWN).render(
         sentences=sentences(found),
+        places=[f"{labels:.0%}, {who}" for labels in found.fractions for who in WHO.values()],
+        lines=[[line.title, *_differences(line)] for line in lines(found)],
         trainings=len({trial.key for trial in trials}),
-        hours=sum({trial.key: trial.seconds for trial in trials}.values()) / 3600,
+        hours=f"{sum({trial.key: trial.seconds for trial in trials}.values()) / 3600:.1f}",
         seeds=len({trial.seed for trial in trials}),
-        validation=Split().validation,
-        enough=Split().validation / _train_share(Split()),
+        validation=f"{100 * split.validation:.0f}",
+        enough=f"{100 * split.validation / train_share:.0f}",
         functional=", ".join(FUNCTIONAL),
         structural=", ".join(STRUCTURAL),
         tables=[_table(found, group, labels) for group in GROUPS for labels in found.fractions],
@@ -43,14 +46,14 @@ def write_ablation(trials: Sequence[Trial], folder: Path) -> list[str]:
     return sentences(found)
 
 
-def _train_share(split: Split) -> float:
-    return 1 - split.validation - split.calibration - split.test
-
-
 def _table(found: Comparison, group: str, labels: float) -> dict[str, object]:
     who = "Everybody" if group == "all" else "Normals only"
     rows = [_row(found, arm, labels, group) for arm in found.arms if found.scores(arm, labels, group, EVERY)]
     return {"title": f"{who}, {labels:.0%} of the labels", "rows": rows}
+
+
+def _differences(line: Line) -> list[str]:
+    return [str(mean) if mean.seeds else "–" for mean in line.cells.values()]
 
 
 def _row(found: Comparison, arm: str, labels: float, group: str) -> list[str]:
@@ -100,30 +103,44 @@ def _curves(axes: Axes, found: Comparison, group: str, symbols: Sequence[str]) -
 
 _MARKDOWN = """# Ablation: what each part of the method is worth
 
-{{ trainings }} training{{ "" if trainings == 1 else "s" }} with {{ seeds }} seed{{ "" if seeds == 1 else "s" }} in
-{{ "%.1f"|format(hours) }} hours. Every figure is R² on participants that no training saw, as a mean over seeds ± half
-of a 95 % interval (Student's t). Seeds change where the weights start and the order of the batches; the split and whose
-labels are read are the same for all, and differences are paired by seed: an interval says how far another seed could
-move them, not another cohort.
+Trainings: {{ trainings }}; seeds: {{ seeds }}; hours: {{ hours }}.
+
+Every figure is R² on participants that no training saw, as a mean over seeds ± half of a 95 % interval (Student's t).
+Seeds change where the weights start and the order of the batches; the split and whose labels are read are the same for
+all, and differences are paired by seed: an interval says how far another seed could move them, not another cohort.
 
 Where labels are scarce, heads read that share alone, but the CMR encoders of the aligned arms learnt from the labels of
 every participant of the training part, as published: at small shares these arms know more than those without CMR. The
 arm whose CMR encoders read no label is the fair comparison there; they still saw the scans of the whole training part.
 
 The best epoch of heads, and of CMR encoders that learn from labels, is chosen on all labels of the validation part, for
-every arm alike. That is {{ "%.0f"|format(100 * validation) }} % of the cohort unless the recipe says otherwise: below
-{{ "%.0f"|format(100 * enough) }} % of the labels it is more than training reads; with fewer labels in all, figures
-would be lower.
+every arm alike. That is {{ validation }} % of the cohort unless the recipe says otherwise: more labels than training
+reads at shares below {{ enough }} %. With fewer labels in all, figures would be lower.
 
 Functional: {{ functional }}. Structural: {{ structural }}.
 
 ## What it says
 
+{% if lines %}
+Differences of mean R² (95 % over seeds) at each share of the labels; the gain from the second phase is that of both
+phases over the mean of the arms with one:
+
+| comparison | {{ places|join(" | ") }} |
+| --- |{% for _ in places %} --- |{% endfor %}
+
+{% for line in lines %}
+| {{ line|join(" | ") }} |
+{% endfor %}
+
+A verdict is yes where the whole interval is above zero, no where it is below, undecided where it holds zero or there is
+but one seed; in brackets the difference. Nothing corrects for how many verdicts there are.
+
 {% for line in sentences %}
 - {{ line }}
-{% else %}
-- the arms that would be compared are not there
 {% endfor %}
+{% else %}
+The arms that would be compared are not there.
+{% endif %}
 
 ![R² against the share of labels](ablation.png)
 {% for table in tables %}

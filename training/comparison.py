@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import stats
 
 from models.phenotypes import PHENOTYPES
 from training.arms import BOTH, ED, ES, LONG_SCRATCH, MASKED, SCRATCH, UNTAUGHT
-from training.trials import Trial
+from training.trials import GROUPS, Trial
 
 LEVEL = 0.95
 
@@ -20,6 +21,11 @@ STRUCTURAL = ("LVEDV", "RVEDV", "LVM", "LVWT")
 """What cannot be known without the end of ventricular systole, and what is seen at the end of diastole alone
 (`training.teacher.SHOWN_BY`). In neither: the left atrium, which is largest at end-systole but no function of a
 ventricle, and stroke volumes, which follow the size of the heart as much as its function."""
+
+OTHERS = (SCRATCH, LONG_SCRATCH, MASKED)
+"""Arms without any scan."""
+
+WHO = dict(zip(GROUPS, ("everybody", "normals"), strict=True))
 
 EVERY = tuple(symbol for symbol in PHENOTYPES if symbol != "CO")
 """Cardiac output depends on the heart rate, which an ECG simply states."""
@@ -48,7 +54,7 @@ class Mean:
 
     def __str__(self) -> str:
         if self.seeds < 2:
-            return f"{self.value:+.3f} (one seed, no interval)"
+            return f"{self.value:+.3f} (one seed)"
         return f"{self.value:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
 
 
@@ -114,30 +120,63 @@ class Comparison:
         return {seed: both[seed] - (ed[seed] + es[seed]) / 2 for seed in both if seed in ed and seed in es}
 
 
-def sentences(found: Comparison) -> list[str]:
-    """What the numbers say, at every share of labels, in everybody and in normals; nothing where an arm is missing."""
-    lines = []
-    for labels in found.fractions:
-        for group in ("all", "normal"):
-            where = f"at {labels:.0%} of the labels, {'everybody' if group == 'all' else 'normals only'}"
-            for arm in (BOTH, UNTAUGHT):
-                lines += _against_others(found, arm, labels, group, where)
-            extra = found.functional_gain(labels, group)
-            if extra.seeds:
-                parts = [f"{found.second_phase(labels, group, symbols)}" for symbols in (FUNCTIONAL, STRUCTURAL)]
-                lines.append(
-                    f"Functional phenotypes gain more from the second phase than structural ones {where}: "
-                    f"{extra.verdict}, R² {extra}; functional {parts[0]}, structural {parts[1]}"
-                )
-    return lines
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One comparison at every share of labels, in everybody and in normals.
+
+    Attributes
+    ----------
+    cells : (share of labels, group) -> difference of mean R²; without seeds where an arm is missing
+    """
+
+    title: str
+    cells: Mapping[tuple[float, str], Mean]
+
+    @property
+    def known(self) -> bool:
+        """Whether it could be made anywhere."""
+        return any(mean.seeds for mean in self.cells.values())
 
 
-def _against_others(found: Comparison, arm: str, labels: float, group: str, where: str) -> list[str]:
-    """An arm against those without any scan; it is said where its CMR encoders knew more labels than the others."""
-    gains = {over: found.gain(arm, over, labels, group, EVERY) for over in (SCRATCH, LONG_SCRATCH, MASKED)}
-    unfair = "; its CMR encoders read every label" if arm == BOTH and labels < 1 else ""
-    return [
-        f"{arm} beats {over} {where}: {gain.verdict}, mean R² {gain}{unfair}"
-        for over, gain in gains.items()
-        if gain.seeds
+def lines(found: Comparison) -> list[Line]:
+    """The comparisons that the method is judged by; those of which an arm is missing everywhere are left out."""
+    against: list[tuple[str, Callable[..., Mean]]] = [
+        (f"{arm}, against {over}", partial(found.gain, arm, over, symbols=EVERY))
+        for arm in (UNTAUGHT, BOTH)
+        for over in OTHERS
     ]
+    second = "gain from the second phase"
+    phases: list[tuple[str, Callable[..., Mean]]] = [
+        (f"{second}, functional", partial(found.second_phase, symbols=FUNCTIONAL)),
+        (f"{second}, structural", partial(found.second_phase, symbols=STRUCTURAL)),
+        (f"{second}, functional less structural", found.functional_gain),
+    ]
+    places = [(labels, group) for labels in found.fractions for group in GROUPS]
+    every = [
+        Line(title=title, cells={(labels, group): measure(labels=labels, group=group) for labels, group in places})
+        for title, measure in (*against, *phases)
+    ]
+    return [line for line in every if line.known]
+
+
+def sentences(found: Comparison) -> list[str]:
+    """The verdicts: the fair arm at each share of labels, then the published one, then functional phenotypes."""
+    told, shares = [], {f"at {labels:.0%}": labels for labels in found.fractions}
+    for labels in found.fractions:
+        gains = {over: partial(found.gain, UNTAUGHT, over, labels, symbols=EVERY) for over in OTHERS}
+        told += _verdict(f"At {labels:.0%} of the labels {UNTAUGHT}, beats", gains)
+    for over in (SCRATCH, MASKED):
+        gains = {where: partial(found.gain, BOTH, over, labels, symbols=EVERY) for where, labels in shares.items()}
+        told += _verdict(f"{BOTH} as published, CMR encoders reading every label, beats {over}", gains)
+    extra = {where: partial(found.functional_gain, labels) for where, labels in shares.items()}
+    return told + _verdict("Functional phenotypes gain more from the second phase than structural ones", extra)
+
+
+def _verdict(title: str, measures: Mapping[str, Callable[..., Mean]]) -> list[str]:
+    """One sentence, or none where nothing could be compared; each measure is asked for everybody and for normals."""
+    parts = []
+    for where, measure in measures.items():
+        means = {who: measure(group=group) for group, who in WHO.items()}
+        known = [f"{mean.verdict} in {who} ({mean.value:+.2f})" for who, mean in means.items() if mean.seeds]
+        parts += [f"{where}: {', '.join(known)}"] if known else []
+    return [f"{title} {'; '.join(parts)}"] if parts else []

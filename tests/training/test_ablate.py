@@ -26,7 +26,7 @@ from training.arms import (
     WITH_PEOPLE,
     arms,
 )
-from training.comparison import EVERY, FUNCTIONAL, STRUCTURAL, Comparison, mean_of, sentences
+from training.comparison import EVERY, FUNCTIONAL, STRUCTURAL, Comparison, lines, mean_of, sentences
 from training.config import Recipe
 from training.teacher import SHOWN_BY
 from training.train import train
@@ -166,7 +166,7 @@ def test_trials_that_nobody_asked_for_stay_in_the_file_and_out_of_the_report(toy
     assert f"| {ED} |" in text
     assert f"| {SCRATCH} |" not in text
     assert "50%" not in text
-    assert "1 training with 1 seed" in text
+    assert "Trainings: 1; seeds: 1;" in text
 
 
 def test_real_trainings_end_in_a_report(toy_cohort, trained, tmp_path):
@@ -202,15 +202,39 @@ def test_gains_are_paired_by_seed():
     gain = Comparison(trials).gain(BOTH, SCRATCH, 0.1, "all", EVERY)
     assert gain.value == pytest.approx(0.05)
     assert gain.verdict == "yes"
-    (line,) = (one for one in sentences(Comparison(trials)) if "everybody" in one)
-    assert line.startswith(f"{BOTH} beats {SCRATCH} at 10% of the labels, everybody: yes")
-    assert line.endswith("its CMR encoders read every label")
+    (line,) = sentences(Comparison(trials))
+    assert line == (
+        f"{BOTH} as published, CMR encoders reading every label, beats {SCRATCH} "
+        "at 10%: yes in everybody (+0.05), yes in normals (+0.05)"
+    )
 
 
-def test_the_arm_that_read_no_more_labels_is_judged_without_a_remark():
+def test_the_arm_whose_cmr_encoders_read_no_label_is_judged_at_each_share():
     trials = [trial(arm, 0.1, seed, value) for arm, value in ((UNTAUGHT, 0.4), (MASKED, 0.5)) for seed in SEEDS]
-    (line,) = (one for one in sentences(Comparison(trials)) if "everybody" in one)
-    assert line == f"{UNTAUGHT} beats {MASKED} at 10% of the labels, everybody: no, mean R² -0.100 (-0.100 to -0.100)"
+    (line,) = sentences(Comparison(trials))
+    where = f"{MASKED}: no in everybody (-0.10), no in normals (-0.10)"
+    assert line == f"At 10% of the labels {UNTAUGHT}, beats {where}"
+    (row,) = lines(Comparison(trials))
+    assert row.title == f"{UNTAUGHT}, against {MASKED}"
+    assert str(row.cells[0.1, "all"]) == "-0.100 (-0.100 to -0.100)"
+
+
+def test_a_whole_ablation_is_told_in_few_sentences_and_one_table(tmp_path):
+    names = [SCRATCH, MASKED, ED, ES, BOTH, UNTAUGHT]
+    trials = [trial(arm, labels, 1, n / 10) for n, arm in enumerate(names) for labels in (0.01, 0.1, 1.0)]
+    trials += [replace(one, seed=2) for one in trials]
+    trials += [trial(LONG_SCRATCH, 1.0, seed, 0.2) for seed in (1, 2)]
+    told = write_ablation(trials, tmp_path)
+    assert len(told) <= 8
+    text = (tmp_path / "report.md").read_text()
+    assert "| comparison | 1%, everybody | 1%, normals | 10%, everybody | 10%, normals | 100%, everybody |" in text
+    (row,) = (line for line in text.splitlines() if line.startswith(f"| {UNTAUGHT}, against {LONG_SCRATCH} |"))
+    assert row.split(" | ")[1:5] == ["–"] * 4
+    assert row.split(" | ")[5] == "+0.300 (+0.300 to +0.300)"
+    table = [
+        line for line in text.splitlines() if ", against " in line or ("| gain " in line and line.startswith("| "))
+    ]
+    assert {line.count("|") for line in table} == {8}
 
 
 def test_structural_is_what_end_diastole_shows_and_functional_what_end_systole_is_needed_for():
@@ -229,12 +253,13 @@ def test_the_claim_of_the_paper_is_judged_by_what_the_second_phase_adds(both, ve
     found = Comparison(trials)
     assert found.functional_gain(1.0, "all").value == pytest.approx((both - 0.5) - 0.02)
     assert found.second_phase(1.0, "all", STRUCTURAL).value == pytest.approx(0.02)
-    (line,) = (one for one in sentences(found) if one.startswith("Functional") and "everybody" in one)
-    assert f": {verdict}," in line
+    (line,) = (one for one in sentences(found) if one.startswith("Functional"))
+    assert f"at 100%: {verdict} in everybody (" in line
 
 
 def test_a_report_with_one_seed_and_missing_arms_says_so(tmp_path):
     told = write_ablation([trial(SCRATCH, 0.01, 1, 0.1), trial(BOTH, 0.01, 1, 0.2)], tmp_path)
-    assert "undecided, mean R² +0.100 (one seed, no interval)" in told[0]
+    assert "at 1%: undecided in everybody (+0.10)" in told[0]
+    assert "| +0.100 (one seed) |" in (tmp_path / "report.md").read_text()
     assert not any(MASKED in line for line in told)
     assert "nan" not in (tmp_path / "report.md").read_text()
