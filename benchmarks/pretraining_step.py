@@ -25,7 +25,7 @@ from rich.progress import Progress
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from training.cmr import SHAPE
+from training.grid import SHAPE
 from training.cmr_encoder import build_cmr_encoder
 from training.config import Recipe
 from training.dataset import Dataset
