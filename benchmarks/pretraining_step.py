@@ -25,11 +25,11 @@ from rich.progress import Progress
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from training.grid import SHAPE
 from training.cmr_encoder import build_cmr_encoder
 from training.config import Recipe
 from training.dataset import Dataset
 from training.ecg_encoder import PRESETS, EcgEncoder, build_ecg_encoder
+from training.grid import SHAPE
 from training.pretrain import Aligned, Source, step
 from training.run import Run
 

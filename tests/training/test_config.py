@@ -33,7 +33,7 @@ def test_what_a_recipe_does_not_state_is_as_in_the_code(tmp_path):
     ("text", "said"),
     [
         ("sead = 3", "sead"),
-        ('[ecg]\nkind = "conv"\nchanels = [1]', "chanels"),
+        ('[ecg]\nkind = "conv"\nkernels = [1]', "kernels"),
         ('[heads]\ncovariates = ["shoe size"]', "heads.covariates"),
         ("[pretraining]\nepochs = 1\nbatch = 0\nlearning_rate = 1e-3\nweight_decay = 0.0", "pretraining.batch"),
         ("[finetuning]\nepochs = 1\nbatch = 8\nlearning_rate = -1.0\nweight_decay = 0.0", "finetuning.learning_rate"),
