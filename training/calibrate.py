@@ -98,11 +98,6 @@ def judged(truth: Floats, bounds: Floats) -> Mask:
     return known
 
 
-def worst_covered(intervals: Intervals) -> SubgroupCoverage | None:
-    """The group and phenotype whose coverage falls farthest below the level, or None where no group was looked at."""
-    return min(intervals.subgroups, key=lambda row: row.coverage, default=None)
-
-
 def whitening(embeddings: Floats) -> tuple[Floats, Floats]:
     """Mean (d,) and symmetric inverse square root (d, d) of the covariance of the training embeddings.
 

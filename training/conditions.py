@@ -130,25 +130,3 @@ def recalibration(probability: Floats, happened: Mask) -> tuple[float, float]:
     tiny = np.finfo(np.float64).eps
     fitted = LogisticRegression(C=np.inf).fit(logit(np.clip(probability, tiny, 1 - tiny))[:, None], happened)
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Baseline:
-    """What a plain logistic regression on the embedding reaches."""
-
-    auroc: float
-    brier: float
-
-
-def embedding_baseline(train: tuple[Floats, Mask], test: tuple[Floats, Mask]) -> Baseline:
-    """The figures of a ridge-penalised logistic regression on standardised embeddings, fitted and judged apart.
-
-    Parameters
-    ----------
-    train, test : embeddings (n, d), and whether the condition holds (n,)
-    """
-    (known, happened), (unseen, truth) = train, test
-    mean, sd = known.mean(axis=0), known.std(axis=0) + np.finfo(np.float64).tiny
-    fitted = LogisticRegression(max_iter=1000).fit((known - mean) / sd, happened)
-    probability = fitted.predict_proba((unseen - mean) / sd)[:, 1]
-    return Baseline(auroc=float(roc_auc_score(truth, probability)), brier=float(brier_score_loss(truth, probability)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -61,17 +61,6 @@ class Dataset:
     parts: Mapping[Part, Tensor]
     labelled: Tensor
     sampling_rate: float
-
-    def to(self, device: torch.device | str) -> Dataset:
-        """The same with its tensors on another device; rows stay where they are drawn, on the CPU."""
-        return replace(
-            self,
-            ecg=self.ecg.to(device),
-            volumes={anchor: volume.to(device) for anchor, volume in self.volumes.items()},
-            cine=None if self.cine is None else self.cine.to(device),
-            targets=self.targets.to(device),
-            covariates=self.covariates.to(device),
-        )
 
 
 def prepare(

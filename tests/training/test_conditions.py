@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from models.conditions import CONDITIONS, HEAVY
 from models.phenotypes import PHENOTYPES
 from tests.training.people import participants
-from training.conditions import condition_models, embedding_baseline, platt, recalibration, scored
+from training.conditions import condition_models, platt, recalibration, scored
 
 SEX = np.where(np.arange(3000) % 2 == 0, "F", "M")
 INDEPENDENT = np.eye(7)
@@ -93,12 +93,3 @@ def test_a_condition_that_is_too_rare_is_not_offered(rng):
     healthy.truth[:, list(PHENOTYPES).index("LVESV")] = 0.3 * healthy.measured("LVEDV")
     codes = {model.code for model in condition_models(people, healthy, (SEX[:60], SEX[:60]), INDEPENDENT)}
     assert not codes & {"lvef-40", "lvef-50"}
-
-
-def test_the_baseline_finds_what_is_linear_in_the_embedding(rng):
-    direction = rng.normal(size=8)
-    embedding = rng.normal(size=(4000, 8))
-    happened = rng.random(4000) < expit(embedding @ direction)
-    found = embedding_baseline((embedding[:2000], happened[:2000]), (embedding[2000:], happened[2000:]))
-    best = roc_auc_score(happened[2000:], embedding[2000:] @ direction)
-    assert found.auroc == pytest.approx(best, abs=0.01)

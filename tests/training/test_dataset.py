@@ -194,9 +194,3 @@ def test_too_few_people_and_too_few_labels_are_refused(entries, cohort, tmp_path
         prepare(
             cohort, replace(hearts.TINY, split=Split(validation=0.2, calibration=0.2, test=0.2, labels=0.0)), silent
         )
-
-
-def test_tensors_move_to_another_device_and_rows_do_not(data):
-    moved = data.to("meta")
-    assert {moved.ecg.device.type, moved.volumes["es"].device.type, moved.covariates.device.type} == {"meta"}
-    assert moved.parts["train"].device.type == "cpu"
