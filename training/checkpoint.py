@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
 from torch import Tensor
 
 from models.bundle import ConditionModel, Discrimination, Intervals, OutOfDistribution, Performance, Retrieval
@@ -19,6 +21,9 @@ from training.golden import Examples
 
 _SCALES = ("log_mean", "log_sd", "covariate_mean", "covariate_sd", "centre", "whitening")
 _EXAMPLES = ("tensors", "covariates", "trials", "trial_covariates")
+
+
+Stored = dict[str, Any]  # torch states no type; `Checkpoint._of` finds out
 
 
 class UnreadableCheckpoint(ValueError):
@@ -91,14 +96,15 @@ class Checkpoint:
         UnreadableCheckpoint
             If the file is missing, is no checkpoint, or was written by an older version.
         """
+        stored = _stored(path)
         try:
-            return cls._read(path)
-        except (OSError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError, ValidationError) as error:
-            raise UnreadableCheckpoint(f"{path} is no checkpoint of this version: {error}. Train again") from error
+            return cls._of(stored)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            fault = f"{type(error).__name__}: {error}"
+            raise UnreadableCheckpoint(f"{path} was written by another version: train again ({fault})") from error
 
     @classmethod
-    def _read(cls, path: Path) -> Checkpoint:
-        stored = torch.load(path, weights_only=True)
+    def _of(cls, stored: Stored) -> Checkpoint:
         recordings = [Recording(signal=signal.numpy(), sampling_rate=rate) for signal, rate in stored["recordings"]]
         return cls(
             recipe=recipe_from_json(stored["recipe"]),
@@ -108,3 +114,18 @@ class Checkpoint:
             evaluation=Evaluation.model_validate_json(stored["evaluation"]),
             **stored["scales"],
         )
+
+
+def _stored(path: Path) -> Stored:
+    """The mapping that the file holds; torch writes it as a zip archive."""
+    if not path.is_file():
+        raise UnreadableCheckpoint(f"there is no file {path}; a training writes WORK/checkpoint.pt when it is through")
+    if not zipfile.is_zipfile(path):
+        raise UnreadableCheckpoint(f"{path} is no checkpoint, or only a piece of one; give WORK/checkpoint.pt")
+    try:
+        stored = torch.load(path, weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:  # whose words advise to run the code of the file
+        raise UnreadableCheckpoint(f"{path} is no checkpoint: tensors, text and numbers were expected") from error
+    if not isinstance(stored, dict):
+        raise UnreadableCheckpoint(f"{path} is no checkpoint: it holds a {type(stored).__name__}")
+    return stored

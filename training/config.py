@@ -23,9 +23,16 @@ COVARIATES: tuple[Covariate, ...] = ("age", "sex", "height", "weight")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Part = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+Chance = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Channels = Annotated[tuple[Count, ...], Field(min_length=1)]
+
+
+class RecipeError(ValueError):
+    """A recipe that says something impossible, or something that nobody would read; the message says where."""
 
 
 class _Stated:
@@ -57,12 +64,12 @@ class ConvWidths(_Stated):
 
     kind: Literal["conv"] = "conv"
     decimation: Count = 4
-    channels: tuple[int, ...] = (32, 48, 64, 96, 128)
+    channels: Channels = (32, 48, 64, 96, 128)
     blocks: Count = 1
     kernel: Count = 7
     stem_kernel: Count = 9
     heads: Count = 8
-    dropout: Share = 0.0
+    dropout: Chance = 0.0
     embedding: Count = 192
 
 
@@ -82,7 +89,7 @@ class VitWidths(_Stated):
     depth: Count = 12
     heads: Count = 3
     mlp: Positive = 4.0
-    drop_path: Share = 0.1
+    drop_path: Chance = 0.1
     embedding: Count = 192
 
 
@@ -93,7 +100,7 @@ EcgWidths = ConvWidths | VitWidths
 class CmrWidths(_Stated):
     """Size of the CMR encoder, and whether the anchors share one, told apart by a phase token."""
 
-    channels: tuple[int, ...] = (24, 48, 96)
+    channels: Channels = (24, 48, 96)
     shared: bool = False
 
 
@@ -120,7 +127,7 @@ class Schedule(_Stated):
     An epoch has `min_steps` batches at least: a few rows pass several times between two looks at the validation part.
     """
 
-    epochs: Annotated[int, Field(ge=0)]
+    epochs: Whole
     batch: Count
     learning_rate: Positive
     weight_decay: NotNegative
@@ -202,19 +209,19 @@ class Heads(_Stated):
     Attributes
     ----------
     beta : exponent of `losses.beta_nll`
-    encoder_slowdown : how much slower than they the encoder learns; 0 freezes it
+    encoder_slowdown : the learning rate of the encoder, in learning rates of the heads; 0 freezes it
     covariates : what the heads may read beside the ECG
     ecg : False for the baseline that reads the covariates alone
     covariate_dropout : how often each covariate is hidden while training, so that it may be unknown in use
     """
 
     hidden: Count = 128
-    dropout: Share = 0.1
+    dropout: Chance = 0.1
     beta: Share = 0.5
-    encoder_slowdown: NotNegative = 0.5
+    encoder_slowdown: Annotated[float, Field(ge=0, le=10)] = 0.5
     covariates: tuple[Covariate, ...] = ()
     ecg: bool = True
-    covariate_dropout: Share = 0.2
+    covariate_dropout: Chance = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,8 +229,8 @@ class Calibration(_Stated):
     """Intervals of `level` from `draws` samples; ECGs beyond `ood_quantile` of the calibration split are flagged."""
 
     level: Part = 0.9
-    draws: Count = 1024
-    seed: int = 20
+    draws: Annotated[int, Field(ge=2, multiple_of=2)] = 1024  # in pairs z, −z
+    seed: Whole = 20
     ood_quantile: Part = 0.99
 
 
@@ -233,10 +240,10 @@ class Recipe(_Stated):
 
     name: str = "ecg2cmr-sim"
     version: str = "0.3.0"
-    seed: int = 1
+    seed: Whole = 1
     preprocessing: Preprocessing = PREPROCESSING
-    min_duration: float = 7.0
-    min_age: float = 18.0
+    min_duration: Positive = 7.0
+    min_age: NotNegative = 18.0
     split: Split = Split()
     ecg: EcgWidths = ConvWidths()
     cmr: CmrWidths = CmrWidths()
@@ -252,20 +259,16 @@ class Recipe(_Stated):
     finetuning: Schedule = Schedule(epochs=20, batch=64, learning_rate=2e-3, weight_decay=0.05)
 
     def __post_init__(self) -> None:
-        """Refuse what no single number shows."""
+        """Refuse what no single number shows, also where an arm of an ablation changes a recipe."""
         split, names = self.split, [anchor.name for anchor in self.contrast.anchors]
         if split.validation + split.calibration + split.test >= 1:
-            raise ValueError("validation, calibration and test leave nobody to train on")
+            raise RecipeError("validation, calibration and test leave nobody to train on")
         if len(set(names)) < len(names):
-            raise ValueError(f"an anchor is named twice: {', '.join(names)}")
+            raise RecipeError(f"an anchor is named twice: {', '.join(names)}")
         if not self.finetuning.epochs:
-            raise ValueError("finetuning needs an epoch: without heads there is nothing to measure")
+            raise RecipeError("finetuning needs an epoch: without heads there is nothing to measure")
         if self.pretraining.epochs and not self.cmr_schedule.epochs:
-            raise ValueError("cmr_schedule needs an epoch where pretraining has one: CMR encoders must learn first")
-
-
-class RecipeError(ValueError):
-    """A recipe that says something impossible, or something that nobody would read; the message says where."""
+            raise RecipeError("cmr_schedule needs an epoch where pretraining has one: CMR encoders must learn first")
 
 
 _RECIPE = TypeAdapter(Recipe)
@@ -284,11 +287,15 @@ def read_recipe(path: Path) -> Recipe:
         if path.suffix == ".json":
             return recipe_of(Manifest.model_validate_json(text))
         return _RECIPE.validate_python(tomllib.loads(text))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path} cannot be read as TOML: {error}") from error
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise RecipeError(f"{path} is no recipe: {faults}") from error
+        raise RecipeError(f"{path} is no recipe: {_faults(error)}") from error
+
+
+def _faults(error: ValidationError) -> str:
+    """Where something is wrong, and what; what concerns the whole has no place."""
+    return "; ".join(": ".join([*filter(None, [".".join(map(str, f["loc"]))]), f["msg"]]) for f in error.errors())
 
 
 def recipe_of(manifest: Manifest) -> Recipe:
@@ -297,11 +304,15 @@ def recipe_of(manifest: Manifest) -> Recipe:
     Raises
     ------
     RecipeError
-        If the bundle does not state it.
+        If the bundle does not state it, or states one of another version.
     """
     if "recipe" not in manifest.training:
         raise RecipeError(f"{manifest.name} {manifest.version} states no recipe of this project")
-    return _RECIPE.validate_python(manifest.training["recipe"])
+    try:
+        return _RECIPE.validate_python(manifest.training["recipe"])
+    except ValidationError as error:
+        whose = f"{manifest.name} {manifest.version}"
+        raise RecipeError(f"{whose} states a recipe of another version: {_faults(error)}") from error
 
 
 def recipe_from_json(text: str) -> Recipe:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 from torch import Tensor
 
-from models.phenotypes import PREDICTED
+from models.phenotypes import PHENOTYPES, PREDICTED
 from training.cache import cached_ecg, cached_faults, cached_images
 from training.check import FaultyCohort, admitted, write_report
 from training.cohort import Cohort, CohortError, Fault, rows
@@ -21,6 +21,10 @@ from training.split import PARTS, Part, Parts, given_or_dealt, labelled
 
 FEWEST_LABELS = 2
 """Participants that a mean and a standard deviation of a phenotype need."""
+
+FEWEST_COMPLETE = 10
+"""Calibration visits with every phenotype: more than the seven whose correlation they show, and than the nine below
+which no interval of 90 % follows from their errors (⌈(n + 1) · 0.9⌉ ≤ n; Lei et al., J Am Stat Assoc 2018;113:1094)."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -93,7 +97,7 @@ def prepare(
         raise CohortError(f"{usable.sum()} usable visits are too few: nobody falls into {', '.join(empty)}")
     readable = _rows(cohort, labelled(split["train"], recipe.split), usable)
     logarithms = np.log(np.stack([cohort.column(symbol) for symbol in PREDICTED], axis=1))
-    log_mean, log_sd = _moments(logarithms[readable])
+    log_mean, log_sd = _moments(logarithms[readable], recipe.split.labels)
     covariates = _covariates(cohort)
     mean, sd = _covariate_moments(covariates[parts["train"].numpy()])
     return Dataset(
@@ -124,21 +128,27 @@ def verify_labels(data: Dataset) -> None:
     CohortError
         With the phenotype and the part that lacks it.
     """
-    known = torch.isfinite(data.targets)
+    known = np.isfinite(data.cohort.phenotypes)
+    # Without the heart rate at the ECG there is no output to compare with the measured one.
+    known[:, list(PHENOTYPES).index("CO")] &= np.isfinite(data.cohort.heart_rate)
     for part in ("calibration", "test"):
-        counts = known[data.parts[part]].sum(0).tolist()
-        missing = [symbol for symbol, count in zip(PREDICTED, counts, strict=True) if count < FEWEST_LABELS]
+        missing = _rarer(known[data.parts[part].numpy()].sum(axis=0), PHENOTYPES)
         if missing:
             raise CohortError(
-                f"the {part} part has fewer than {FEWEST_LABELS} visits with a label of {', '.join(missing)}: every "
-                "predicted phenotype needs some, also to be calibrated and measured"
+                f"the {part} part has fewer than {FEWEST_LABELS} visits with a label of {missing}: every phenotype "
+                "needs some, to be calibrated and measured"
             )
-    complete = int(known[data.parts["calibration"]].all(1).sum())
-    if complete < FEWEST_LABELS:
+    complete = int(torch.isfinite(data.targets[data.parts["calibration"]]).all(1).sum())
+    if complete < FEWEST_COMPLETE:
         raise CohortError(
             f"the calibration part has {complete} visits with all of {', '.join(PREDICTED)}; how their errors go "
-            f"together needs {FEWEST_LABELS}"
+            f"together needs {FEWEST_COMPLETE}: add visits, or raise `calibration` of the split"
         )
+
+
+def _rarer(counts: NDArray[np.intp], symbols: Iterable[str]) -> str:
+    """Which phenotypes fewer than `FEWEST_LABELS` have."""
+    return ", ".join(symbol for symbol, count in zip(symbols, counts, strict=True) if count < FEWEST_LABELS)
 
 
 def _rows(cohort: Cohort, participants: Sequence[str], usable: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -146,12 +156,15 @@ def _rows(cohort: Cohort, participants: Sequence[str], usable: NDArray[np.bool_]
     return found[usable[found]]
 
 
-def _moments(logarithms: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _moments(logarithms: NDArray[np.float64], share: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation of each phenotype among those whose labels may be read."""
-    known = np.isfinite(logarithms).sum(axis=0)
-    if (known < FEWEST_LABELS).any():
-        missing = ", ".join(symbol for symbol, count in zip(PREDICTED, known, strict=True) if count < FEWEST_LABELS)
-        raise CohortError(f"fewer than {FEWEST_LABELS} labels may be read of {missing}; raise `labels` of the split")
+    different = np.array([len(np.unique(column[np.isfinite(column)])) for column in logarithms.T])
+    missing = _rarer(different, PREDICTED)
+    if missing:
+        mended = "; raise `labels` of the split" if share < 1 else ""
+        raise CohortError(
+            f"in the train part fewer than {FEWEST_LABELS} different labels may be read of {missing}{mended}"
+        )
     return np.nanmean(logarithms, axis=0), np.nanstd(logarithms, axis=0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -79,13 +80,12 @@ def device_named(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise NoDevice(f"there is no device {name}: cpu, cuda and cuda:1 are names of devices") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise NoDevice(f"torch sees {torch.cuda.device_count()} GPUs: check nvidia-smi, or train with --device cpu")
-    return device
+    known = re.fullmatch(r"cpu|cuda(?::(\d|[1-9]\d+))?", name)
+    if known is None:
+        raise NoDevice(f"{name!r} is no device to train on; say auto, cpu, cuda, or cuda:1 for the second GPU")
+    if name != "cpu" and int(known[1] or 0) >= (seen := torch.cuda.device_count()):
+        raise NoDevice(f"there is no {name}: torch sees {seen} GPUs; check nvidia-smi, or take --device cpu")
+    return torch.device(name)
 
 
 class NoDevice(ValueError):

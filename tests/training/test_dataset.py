@@ -12,9 +12,9 @@ from torch.nn import functional
 from models.phenotypes import PHENOTYPES, PREDICTED
 from tests.training import hearts
 from training.check import FaultyCohort
-from training.cohort import load, rows
+from training.cohort import CohortError, load, rows
 from training.config import COVARIATES, Split, VitWidths
-from training.dataset import prepare
+from training.dataset import FEWEST_COMPLETE, prepare, verify_labels
 from training.split import MixedParts, labelled, split, write_split
 
 SPLIT = hearts.TINY.split
@@ -33,6 +33,12 @@ def cohort(entries, tmp_path_factory):
 @pytest.fixture(scope="module")
 def data(cohort, silent):
     return prepare(cohort, hearts.TINY, silent)
+
+
+def without(entries, symbol: str, who) -> dict[int, dict[str, np.ndarray]]:
+    """The changes that take a phenotype from some rows."""
+    lacks = np.array([symbol == one for one in PHENOTYPES])
+    return {int(row): {"phenotypes": np.where(lacks, np.nan, entries[row].phenotypes)} for row in who}
 
 
 def changed(entries, tmp_path, silent, changes, recipe=hearts.TINY, **stated):
@@ -190,7 +196,50 @@ def test_a_given_split_is_kept_and_one_that_mixes_parts_is_refused(entries, tmp_
 def test_too_few_people_and_too_few_labels_are_refused(entries, cohort, tmp_path, silent):
     with pytest.raises(ValueError, match="too few"):
         prepare(hearts.written(tmp_path, entries[:2]), hearts.TINY, silent)
-    with pytest.raises(ValueError, match="labels may be read of LVEDV"):
+    with pytest.raises(ValueError, match=r"labels may be read of LVEDV.*raise `labels`"):
         prepare(
             cohort, replace(hearts.TINY, split=Split(validation=0.2, calibration=0.2, test=0.2, labels=0.0)), silent
         )
+
+
+@pytest.mark.parametrize("symbol", PREDICTED)
+def test_a_phenotype_that_nobody_to_learn_from_has_is_refused_by_name(entries, data, tmp_path, silent, symbol):
+    with pytest.raises(CohortError, match=f"in the train part .* read of {symbol}$"):  # every label may be read
+        changed(entries, tmp_path, silent, without(entries, symbol, data.labelled[1:]))
+
+
+def test_a_phenotype_that_is_the_same_in_everybody_teaches_nothing(entries, tmp_path, silent):
+    alike = np.array([symbol == "LVWT" for symbol in PHENOTYPES])
+    same = {row: {"phenotypes": np.where(alike, 7.0, entry.phenotypes)} for row, entry in enumerate(entries)}
+    with pytest.raises(CohortError, match=r"different labels may be read of LVWT$"):
+        changed(entries, tmp_path, silent, same)
+
+
+@pytest.mark.parametrize("part", ["calibration", "test"])
+@pytest.mark.parametrize("symbol", ["RVESV", "LVEF"])
+def test_a_phenotype_that_cannot_be_calibrated_or_measured_is_refused_by_name(
+    entries, data, tmp_path, silent, part, symbol
+):
+    verify_labels(data)
+    lacking = changed(entries, tmp_path, silent, without(entries, symbol, data.parts[part][1:]))
+    with pytest.raises(CohortError, match=f"the {part} part has fewer than 2 visits with a label of .*{symbol}"):
+        verify_labels(lacking)
+
+
+def test_without_heart_rates_no_cardiac_output_can_be_calibrated(entries, data, tmp_path, silent):
+    unknown = {int(row): {"heart_rate": np.nan} for row in data.parts["calibration"]}
+    with pytest.raises(CohortError, match=r"the calibration part .* label of CO:"):
+        verify_labels(changed(entries, tmp_path, silent, unknown))
+
+
+def test_errors_go_together_in_ten_visits_with_every_phenotype_or_the_cohort_is_refused(
+    entries, data, tmp_path, silent
+):
+    rows = data.parts["calibration"]
+    spare = len(rows) - FEWEST_COMPLETE
+    assert spare > 0
+    halves = without(entries, "LAV", rows[:1]) | without(entries, "LVM", rows[1:spare])
+    verify_labels(changed(entries, tmp_path / "enough", silent, halves))
+    halves |= without(entries, "LVM", rows[spare : spare + 1])
+    with pytest.raises(CohortError, match="the calibration part has 9 visits with all of"):
+        verify_labels(changed(entries, tmp_path / "few", silent, halves))

@@ -91,6 +91,12 @@ def test_the_split_that_a_cohort_brings_along_is_kept(entries, tmp_path):
     assert given_or_dealt(cohort, Split()) == given | {"test": ["toy-0"]}
 
 
+def test_whoever_stands_twice_in_one_part_is_read_once(entries, tmp_path):
+    given = {"train": ["toy-1", "toy-2", "toy-1"], "validation": [], "calibration": [], "test": ["toy-0", "toy-0"]}
+    cohort = hearts.written(tmp_path, entries, split=write_split(tmp_path / "split.json", given))
+    assert given_or_dealt(cohort, Split()) == given | {"train": ["toy-1", "toy-2"], "test": ["toy-0"]}
+
+
 def test_a_split_that_was_exchanged_or_leaves_somebody_out_is_refused(entries, tmp_path):
     given = {"train": ["toy-1"], "validation": [], "calibration": ["toy-2"], "test": []}
     cohort = hearts.written(tmp_path, entries, split=write_split(tmp_path / "split.json", given))
