@@ -25,6 +25,16 @@ def reseal(path: Path, **changes: object) -> Bundle:
     return Bundle.open(path)
 
 
+def without_variants(path: Path) -> Bundle:
+    """The same bundle with the graph in float32 alone, as bundles were before there were others."""
+    stated = json.loads((path / MANIFEST).read_text())
+    for variant in stated.pop("variants"):
+        (path / variant["file"]).unlink()
+        del stated["files"][variant["file"]]
+    (path / MANIFEST).write_text(json.dumps(stated))
+    return Bundle.open(path)
+
+
 def with_golden(path: Path, golden: Golden) -> Bundle:
     """The same bundle with other golden examples, honestly sealed."""
     golden.save(path / GOLDEN)

@@ -80,10 +80,15 @@ def test_a_correlation_matrix_of_another_size_is_refused(copy):
         bundles.reseal(copy, interval=stated | {"correlation": [[1.0]]})
 
 
-def test_a_manifest_from_before_covariates_conditions_and_variants_is_read():
-    stated = json.loads((SHIPPED.path / MANIFEST).read_text())
-    assert not stated.keys() & {"conditions", "variants", "opset"}
-    assert (SHIPPED.manifest.input.covariates, SHIPPED.manifest.conditions, SHIPPED.manifest.variants) == ([], [], [])
+def test_a_manifest_from_before_covariates_conditions_and_variants_is_read(copy):
+    bundles.without_variants(copy)
+    stated = json.loads((copy / MANIFEST).read_text())
+    for name in ("conditions", "opset"):
+        del stated[name]
+    del stated["input"]["covariates"], stated["interval"]["subgroups"]
+    (copy / MANIFEST).write_text(json.dumps(stated))
+    manifest = Bundle.open(copy).manifest
+    assert (manifest.input.covariates, manifest.conditions, manifest.variants) == ([], [], [])
 
 
 def test_a_condition_that_nobody_defined_is_refused(copy):
@@ -95,6 +100,7 @@ def test_a_condition_that_nobody_defined_is_refused(copy):
 
 def test_a_variant_without_a_digest_is_refused(copy):
     variant = {"precision": "int8", "file": "model.int8.onnx", "method": "", "n": 1, "errors": [], "ood_agreement": 1}
+    bundles.without_variants(copy)
     with pytest.raises(BundleError, match=r"no digest for model\.int8\.onnx"):
         bundles.reseal(copy, variants=[variant | {"tolerance": {}}])
 
