@@ -196,7 +196,7 @@ def reasons_to_withhold(manifest: Manifest, recording: Recording, points: Mappin
 
 def _against_everything(manifest: Manifest, recording: Recording) -> str | None:
     if recording.paced:
-        return "the heart was paced, and the model has never seen a paced heart"
+        return "the heart was paced, and estimates of paced hearts are not given"
     if recording.age is not None and recording.age < manifest.min_age:
         return f"the model is meant for people of {manifest.min_age:g} years and older"
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -35,6 +37,9 @@ _LPS_OF_RAS = np.diag([-1.0, -1.0, 1.0])
 _MILLIMETRES = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
 _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 _THICK = 1.5  # times the pixel: a slice axis is told by its spacing from here on
+
+
+_NIBABEL = (ImageFileError, HeaderDataError, WrapStructError)
 
 
 class UnreadableCine(ValueError):
@@ -81,6 +86,14 @@ def read_nifti(path: Path) -> Cine:
     step = float(header.get_zooms()[3]) if len(header.get_zooms()) > 3 else 0.0
     seconds = step * _SECONDS.get(header.get_xyzt_units()[1], 0.0)
     return Cine(frames=frames, spacing=spacing, cycle=beat(seconds * len(frames)))
+
+
+def _whole(path: Path) -> None:
+    """Read a compressed file to its end, where its checksum stands: nibabel stops before, and takes damaged voxels."""
+    if path.suffix == ".gz":
+        with gzip.open(path) as stream:
+            while stream.read(1 << 20):
+                pass
 
 
 def read_labels(path: Path) -> tuple[NDArray[np.uint8], Spacing]:
@@ -153,8 +166,12 @@ def _load(path: Path) -> tuple[Matrix, Spacing, nib.Nifti1Header]:
         order = [slices, rows, columns]
         spacing = (float(zooms[slices]), float(zooms[rows]), float(zooms[columns]))
         checked(shape, spacing, path.name)
+        if volume.get_data_dtype().kind not in "iuf":
+            raise UnreadableCine(f"{path.name} holds colours or complex numbers; export magnitude images.")
+        _whole(path)
         voxels = np.asarray(volume.dataobj).reshape(shape).transpose(3, *order)
-    except (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, KeyError, ValueError) as error:
+    # zlib: damaged streams; the rest: what nibabel and numpy make of damaged headers and ends.
+    except (*_NIBABEL, zlib.error, OSError, EOFError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise error if isinstance(error, UnreadableCine) else UnreadableCine(f"{path.name}: {error}.") from error
     if not (int(header["sform_code"]) or int(header["qform_code"])):
         return voxels, spacing, header  # nothing is known of the patient: the stack stays as it is stored

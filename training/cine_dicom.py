@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -78,6 +80,19 @@ class _Image:
         return float(self.position @ self.axes[0])
 
 
+# zlib: damaged streams; struct and Overflow: damaged sizes; EOF: ends; the rest: what pydicom makes of them.
+_DAMAGED = (
+    zlib.error,
+    struct.error,
+    ValueError,
+    OverflowError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+)
+
+
 def read_dicom(source: Path | bytes, series: str | None = None) -> Cine:
     """Read the short-axis cine of a folder or zip of single-frame DICOM images.
 
@@ -122,7 +137,7 @@ def _files(source: Path | bytes) -> Iterator[tuple[str, bytes]]:
             entries = [(info.filename, info.file_size) for info in archive.infolist() if not info.is_dir()]
             _bounded(entries)
             yield from _dicom((name, archive.read(name)) for name, _ in entries)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+    except (zipfile.BadZipFile, *_DAMAGED) as error:
         raise UnreadableCine(f"No folder and no readable zip: {error}.") from error
 
 
@@ -159,7 +174,7 @@ def _image(name: str, data: bytes) -> _Image:
             beat=_number(dataset, "NominalInterval"),
             dataset=dataset,
         )
-    except (InvalidDicomError, AttributeError, TypeError, ValueError, EOFError) as error:
+    except (InvalidDicomError, AttributeError, TypeError, KeyError, *_DAMAGED) as error:
         raise error if isinstance(error, UnreadableCine) else UnreadableCine(f"{name}: {error}.") from error
 
 
@@ -263,6 +278,6 @@ def _pixels(image: _Image) -> NDArray[np.float32]:
     slope = _number(dataset, "RescaleSlope")
     try:
         stored = dataset.pixel_array.astype(np.float32)
-    except (AttributeError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (AttributeError, TypeError, KeyError, *_DAMAGED) as error:
         raise UnreadableCine(f"The pixels of an image cannot be decoded: {error}. Export it uncompressed.") from error
     return stored * np.float32(1.0 if slope is None else slope) + np.float32(_number(dataset, "RescaleIntercept") or 0)

@@ -173,7 +173,7 @@ def manifest_of(checkpoint: Checkpoint, opset: int, variants: list[Variant]) -> 
         name=recipe.name,
         version=recipe.version,
         created=datetime.now(UTC).date().isoformat(),
-        licence="Apache-2.0",
+        licence="Apache-2.0" if simulated else "not stated",
         simulated=simulated,
         intended_use=wording.intended_use,
         limits=list(wording.limits),

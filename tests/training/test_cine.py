@@ -255,3 +255,18 @@ def test_a_real_series_is_read_with_its_geometry(shared_data: Path) -> None:
     assert cine.frames.shape == (2, 9, 256, 256)
     assert cine.spacing == pytest.approx((10.0, 1.367188, 1.367188), rel=1e-5)
     assert cine.cycle == pytest.approx(0.779, rel=0.1)
+
+
+def test_a_compressed_file_with_a_damaged_byte_is_refused_wherever_it_is(tmp_path):
+    import nibabel
+
+    voxels = np.random.default_rng(1).integers(0, 900, (12, 12, 6, 4)).astype(np.int16)
+    whole = tmp_path / "whole.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([2.0, 2.0, 8.0, 1.0])), whole)
+    data = whole.read_bytes()
+    read_nifti(whole)
+    for place in range(len(data) // 8, len(data), len(data) // 8):
+        damaged = tmp_path / f"{place}.nii.gz"
+        damaged.write_bytes(data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :])
+        with pytest.raises(UnreadableCine):
+            read_nifti(damaged)
