@@ -88,7 +88,7 @@ def test_a_time_step_without_a_unit_is_not_taken_for_seconds(tmp_path: Path) -> 
 
 
 def test_what_is_no_nifti_cine_is_refused_with_its_reason(tmp_path: Path) -> None:
-    def saved(voxels: np.ndarray, millimetres: float = 2.0) -> Path:  # type: ignore[type-arg]
+    def saved(voxels: np.ndarray, millimetres: float = 2.0) -> Path:
         nib.save(nib.Nifti1Image(voxels, np.diag([millimetres] * 3 + [1.0])), tmp_path / "x.nii")
         return tmp_path / "x.nii"
 

@@ -108,7 +108,7 @@ def test_the_kept_phases_are_those_of_the_largest_and_smallest_ventricle(result:
             assert alike(kept[name], known[name]) > alike(kept[name], known[other])
 
 
-def alike(kept: np.ndarray, image: np.ndarray) -> float:  # type: ignore[type-arg]
+def alike(kept: np.ndarray, image: np.ndarray) -> float:
     """Best correlation of the middle slices over shifts of the plane: the import has centred the heart."""
     one, other = (volume[8] - volume[8].mean() for volume in (kept, image))
     spectrum = np.fft.fft2(one) * np.conj(np.fft.fft2(other))

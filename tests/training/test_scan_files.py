@@ -27,7 +27,7 @@ PERSON = Person(sex="F", age=61.7, height=167.3, weight=71.25)
 OBLIQUE = Rotation.from_euler("zyx", [50, -35, 20], degrees=True).as_matrix()
 
 
-def scan_of(shape: tuple[int, int, int, int] = (5, 3, 8, 6), axes: np.ndarray = OBLIQUE) -> Scan:  # type: ignore[type-arg]
+def scan_of(shape: tuple[int, int, int, int] = (5, 3, 8, 6), axes: np.ndarray = OBLIQUE) -> Scan:
     """An oblique scan whose voxels are all different, with a ventricle of known voxels."""
     rng = np.random.default_rng(3)
     labels = np.zeros(shape, np.uint8)
@@ -49,7 +49,7 @@ SCAN = scan_of()
 CORNERS = list(product((0, 2), (0, 7), (0, 5)))
 
 
-def point(scan: Scan, k: int, row: int, column: int) -> np.ndarray:  # type: ignore[type-arg]
+def point(scan: Scan, k: int, row: int, column: int) -> np.ndarray:
     """Where a voxel is in the patient, as the contract of Scan says it: left, posterior, superior."""
     at = scan.origin.copy()
     for index, spacing, axis in zip((k, row, column), scan.spacing, scan.axes, strict=True):
