@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, MissingLeads, MissingSamples
+from models.ecg.measurements import UNMEASURED, Measurements
 
 Sex = Literal["F", "M"]
 
@@ -66,6 +67,10 @@ class Recording:
         What the device did to the signal before it was stored.
     paced : bool or None
         True if the file says that the heart was paced; None if it says nothing.
+    measured : Measurements
+        What the device measured, as the file says it; our own are `models.ecg.beats.measure`.
+    statements : tuple of str
+        What the device, or a person at it, wrote about the ECG.
     source_format : str
         Name of the format that the recording was read from.
     derived : tuple of str
@@ -92,6 +97,8 @@ class Recording:
     device: str | None = None
     filters: Filters = Filters()
     paced: bool | None = None
+    measured: Measurements = UNMEASURED
+    statements: tuple[str, ...] = ()
     source_format: str = "canonical"
     derived: tuple[str, ...] = ()
     remarks: tuple[Remark, ...] = ()

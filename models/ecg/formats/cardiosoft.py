@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, MissingMetadata, TruncatedFile, UnsafeFile
-from models.ecg.formats.xml_document import parse, root_of, text_of
+from models.ecg.formats.xml_document import number_at, parse, root_name, text_at
 from models.ecg.leads import MAX_SAMPLES, arrange
 from models.ecg.patient import age_between, age_in_years, sex_of
 from models.ecg.recording import Filters, Recording
@@ -31,7 +31,6 @@ from models.ecg.stated import Stated
 MAX_LEADS = 64
 
 _ROOT = "CardiologyXML"
-_HEAD = 65536  # bytes that are searched for the root element
 _SAMPLES = re.compile(r"[-+]?\d{1,7}(?:\s*,\s*[-+]?\d{1,7})*")
 _PER_STEP = re.compile(r"(\S+)perLsb", re.IGNORECASE)
 _DAY, _TIME = ("Year", "Month", "Day"), ("Hour", "Minute", "Second")
@@ -40,8 +39,7 @@ _ANSWERS = {"yes": True, "no": False}
 
 def matches(data: bytes) -> bool:
     """Whether the root element is that of CardioSoft."""
-    start = text_of(data[:_HEAD])
-    return start.startswith("<") and root_of(start) == _ROOT
+    return root_name(data) == _ROOT
 
 
 def read(data: bytes, stated: Stated) -> Recording:
@@ -63,7 +61,7 @@ def read(data: bytes, stated: Stated) -> Recording:
     rate = stated.agreed_rate(_quantity(strip, "SampleRate", "hz"))
     step = _step(strip, stated)
     labels = stated.agreed_leads([row.get("lead", "") for row in rows], len(rows))
-    announced = _number(strip, "ChannelSampleCountTotal")
+    announced = number_at(strip, "ChannelSampleCountTotal")
     channels = ((label, _samples(label, row, announced) * step) for label, row in zip(labels, rows, strict=True))
     signal, derived, remarks = arrange(channels)
     acquired_at = _moment(document.find("ObservationDateTime"))
@@ -71,12 +69,12 @@ def read(data: bytes, stated: Stated) -> Recording:
         signal=signal,
         sampling_rate=rate,
         age=_age(document, acquired_at),
-        sex=sex_of(_text(document, "PatientInfo/Gender")),
-        patient_id=_text(document, "PatientInfo/PID") or None,
+        sex=sex_of(text_at(document, "PatientInfo/Gender")),
+        patient_id=text_at(document, "PatientInfo/PID") or None,
         acquired_at=acquired_at,
         device=_device(document),
         filters=_filters(document),
-        paced=_ANSWERS.get(_text(document, "PatientInfo/PaceMaker").lower()),
+        paced=_ANSWERS.get(text_at(document, "PatientInfo/PaceMaker").lower()),
         source_format="CardioSoft XML",
         derived=derived,
         remarks=remarks,
@@ -84,26 +82,11 @@ def read(data: bytes, stated: Stated) -> Recording:
 
 
 def _check_count(strip: Element, rows: list[Element]) -> None:
-    announced = _number(strip, "NumberOfLeads")
+    announced = number_at(strip, "NumberOfLeads")
     if announced not in (None, len(rows)):
         raise DecodeError(f"the CardioSoft file announces {announced:g} leads and holds {len(rows)}")
     if len(rows) > MAX_LEADS:
         raise UnsafeFile(f"{len(rows)} leads are no ECG")
-
-
-def _text(parent: Element, path: str) -> str:
-    """Text of an element; "" where it is missing or empty."""
-    return (parent.findtext(path) or "").strip()
-
-
-def _number(parent: Element, path: str) -> float | None:
-    """A number that is not negative; None where it is missing."""
-    text = _text(parent, path)
-    if not text:
-        return None
-    if not re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", text):
-        raise DecodeError(f"{path} of the CardioSoft file is {text[:40]!r}, which is no number")
-    return float(text)
 
 
 def _quantity(parent: Element, path: str, unit: str) -> float | None:
@@ -112,14 +95,14 @@ def _quantity(parent: Element, path: str, unit: str) -> float | None:
     named = "" if element is None else element.get("units", unit)
     if element is not None and named.lower() != unit:
         raise DecodeError(f"{path} of the CardioSoft file is in {named[:40]!r}, not in {unit}")
-    return _number(parent, path)
+    return number_at(parent, path)
 
 
 def _step(strip: Element, stated: Stated) -> float:
     """Millivolts in one step of the samples."""
     resolution = strip.find("Resolution")
-    size = _number(strip, "Resolution")
-    if resolution is None or not size:
+    size = number_at(strip, "Resolution")
+    if resolution is None or not size or size < 0:
         raise MissingMetadata("the CardioSoft file does not say how much one step of its samples is (Resolution)")
     named = _PER_STEP.fullmatch(resolution.get("units", "").strip())
     return size * stated.agreed_unit(named[1] if named else None)
@@ -143,7 +126,7 @@ def _moment(element: Element | None) -> datetime | None:
     """Date, with the time of day where it is there; None where the date is missing or impossible."""
     if element is None:
         return None
-    day, time = ([_text(element, part) for part in parts] for parts in (_DAY, _TIME))
+    day, time = ([text_at(element, part) for part in parts] for parts in (_DAY, _TIME))
     parts = [*day, *time] if all(time) else day
     if not all(re.fullmatch(r"\d{1,4}", part) for part in parts):
         return None
@@ -157,14 +140,14 @@ def _age(document: Element, then: datetime | None) -> float | None:
     """As stated, else between birth and recording."""
     age = document.find("PatientInfo/Age")
     unit = "" if age is None else age.get("units", "")
-    stated = age_in_years(f"{_text(document, 'PatientInfo/Age')} {unit}")
+    stated = age_in_years(f"{text_at(document, 'PatientInfo/Age')} {unit}")
     birth = _moment(document.find("PatientInfo/BirthDateTime"))
     return stated if stated is not None or birth is None or then is None else age_between(birth.date(), then.date())
 
 
 def _device(document: Element) -> str | None:
     """Program and version."""
-    parts = (_text(document, f"ClinicalInfo/DeviceInfo/{name}") for name in ("Desc", "SoftwareVer"))
+    parts = (text_at(document, f"ClinicalInfo/DeviceInfo/{name}") for name in ("Desc", "SoftwareVer"))
     return " ".join(part[:64] for part in parts if part) or None
 
 
@@ -173,7 +156,7 @@ def _filters(document: Element) -> Filters:
     setting = document.find("FilterSetting")
     if setting is None:
         return Filters()
-    notches = [hertz for hertz in (50.0, 60.0) if _ANSWERS.get(_text(setting, f"Filter{hertz:.0f}Hz").lower())]
+    notches = [hertz for hertz in (50.0, 60.0) if _ANSWERS.get(text_at(setting, f"Filter{hertz:.0f}Hz").lower())]
     return Filters(
         high_pass=_quantity(setting, "HighPass", "hz") or None,
         low_pass=_quantity(setting, "LowPass", "hz") or None,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from models.ecg import statements
 from models.ecg.checks import SHORTEST
 from models.ecg.errors import (
     DecodeError,
@@ -44,8 +45,6 @@ _INTERPRETATIONS = {
 }
 _LEAD_CODE = re.compile(r"(?:5\.6\.3-9-|2:)\d+")
 _DATE_TIME = re.compile(r"(\d{14})(?:\.(\d{1,6}))?([+-]\d{4})?")
-_PACED = re.compile(r"\b(?:paced|pacing|pacemaker)\b", re.IGNORECASE)
-_NEGATED = re.compile(r"\b(?:no|not|non|without|absent|un)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,7 @@ def read(data: bytes, stated: Stated) -> Recording:
         rate = stated.agreed_rate(group.rate)
         labels = stated.agreed_leads(_complete(group.labels), len(group.labels))
         signal, derived, remarks = arrange(zip(labels, _voltages(group, little_endian, stated), strict=True))
+        said = _statements(dataset)
         return Recording(
             signal=signal,
             sampling_rate=rate,
@@ -86,7 +86,8 @@ def read(data: bytes, stated: Stated) -> Recording:
             device=" ".join(filter(None, (_text(dataset, "Manufacturer"), _text(dataset, "ManufacturerModelName"))))
             or None,
             filters=_filters(group.item.ChannelDefinitionSequence),
-            paced=_paced(dataset),
+            paced=statements.paced(said),
+            statements=said,
             source_format="DICOM",
             derived=derived,
             remarks=remarks + _remarks(dataset, group),
@@ -236,10 +237,9 @@ def _filters(channels: Sequence[Dataset]) -> Filters:
     )
 
 
-def _paced(dataset: Dataset) -> bool | None:
-    """True if an annotation speaks of pacing without denying it; no annotation is no statement."""
-    texts = [_text(note, "UnformattedTextValue") for note in dataset.get("WaveformAnnotationSequence") or ()]
-    return True if any(_PACED.search(text) and not _NEGATED.search(text) for text in texts) else None
+def _statements(dataset: Dataset) -> tuple[str, ...]:
+    notes = dataset.get("WaveformAnnotationSequence") or ()
+    return statements.kept(_text(note, "UnformattedTextValue") for note in notes)
 
 
 def _remarks(dataset: Dataset, group: _Group) -> tuple[Remark, ...]:

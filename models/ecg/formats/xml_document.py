@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NoReturn
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
@@ -13,9 +14,13 @@ from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile
 MAX_DEPTH = 32
 MAX_ELEMENTS = 100_000
 
+_HEAD = 65536
+"""Bytes that are searched for the root element."""
+
 _MARKUP = re.compile(r"<!--.*?(?:-->|$)|<[?!][^>]*>?|[^<]+", re.DOTALL)
 _ROOT = re.compile(r"<(?:[\w.-]+:)?([A-Za-z_][\w.-]*)")
 _ENCODINGS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"<\0", "utf-16-le"), (b"\0<", "utf-16-be"))
+_NUMBER = re.compile(r"[-+]?(?:\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})(?:[eE][-+]?\d{1,2})?")
 _ENDS = {
     errors.XML_ERROR_NO_ELEMENTS,
     errors.XML_ERROR_UNCLOSED_TOKEN,
@@ -30,6 +35,17 @@ def text_of(start: bytes) -> str:
     return start.decode(encoding, errors="replace").lstrip("\ufeff \t\r\n")
 
 
+def root_name(data: bytes) -> str:
+    """Name of the first element, without its prefix, behind declarations, comments and their like; "" for no XML."""
+    return _root_name(data[:_HEAD])
+
+
+@lru_cache(maxsize=4)  # every format of XML asks it of the same file
+def _root_name(start: bytes) -> str:
+    text = text_of(start)
+    return root_of(text) if text.startswith("<") else ""
+
+
 def root_of(text: str) -> str:
     """Name of the first element, behind declarations, comments and their like; "" if there is none."""
     position = 0
@@ -40,7 +56,7 @@ def root_of(text: str) -> str:
 
 
 def parse(data: bytes) -> Element:
-    """The root element of a document.
+    """The root element of a document; names of elements and attributes come without their prefixes.
 
     Raises
     ------
@@ -68,6 +84,27 @@ def parse(data: bytes) -> Element:
     return tree.close()
 
 
+def text_at(parent: Element, path: str) -> str:
+    """Text of the first element at a path; "" where it is missing or empty."""
+    return (parent.findtext(path) or "").strip()
+
+
+def number_at(parent: Element, path: str) -> float | None:
+    """A finite number; None where the element is missing or empty.
+
+    Raises
+    ------
+    DecodeError
+        If there is something else.
+    """
+    text = text_at(parent, path)
+    if not text:
+        return None
+    if not _NUMBER.fullmatch(text):
+        raise DecodeError(f"{path} is {text[:40]!r}, which is no number")
+    return float(text)
+
+
 def _refuse_entity(*_: object) -> NoReturn:
     raise UnsafeFile("the XML has entities of its own, which no ECG needs")
 
@@ -84,8 +121,15 @@ class _Limited(TreeBuilder):
             raise UnsafeFile(
                 f"the XML is nested deeper than {MAX_DEPTH} levels or has more than {MAX_ELEMENTS} elements"
             )
+        if ":" in tag or any(":" in name for name in attrs):
+            tag, attrs = _local(tag), {_local(name): value for name, value in attrs.items()}
         return super().start(tag, attrs)
 
     def end(self, tag: str, /) -> Element:
         self.depth -= 1
-        return super().end(tag)
+        return super().end(_local(tag))
+
+
+def _local(name: str) -> str:
+    """A name without its prefix."""
+    return name.rpartition(":")[2]
