@@ -18,7 +18,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from app.auth import require
 from app.problems import BodyTooLarge, InvalidRequest, NoResult, NotFound
 from app.studies import Kept, Studies, studies
-from models.ecg import EcgError, Quality, Recording, Stated, assess, decode, refusal
+from models.ecg import EcgError, Stated
 from models.ecg.archive import pack
 from models.report import ModelIdentity, Report
 
@@ -152,12 +152,12 @@ async def submit(
     stated = Stated(sampling_rate=sampling_rate, unit=unit, leads=tuple(leads.split(",")) if leads else None)
     upload = await _body(request, gateway.settings.max_body_bytes)
     try:
-        recording, quality = await run_in_threadpool(_look, upload, stated)
+        examined = await run_in_threadpool(gateway.readers.examine, upload, stated)
     except EcgError as error:
         gateway.metrics.ingest_rejected.labels("rest", error.code).inc()
         raise
-    kept: Kept = await run_in_threadpool(studies.keep, upload, recording, quality)
-    gateway.metrics.ingest_bytes.labels("rest", recording.source_format).inc(len(upload))
+    kept: Kept = await run_in_threadpool(studies.keep, upload, examined)
+    gateway.metrics.ingest_bytes.labels("rest", examined.recording.source_format).inc(len(upload))
     wait = _preferred_wait(request, gateway.settings.max_wait)
     with gateway.waiters.waiting(kept.study_id) as answered:
         if kept.due is not None:
@@ -169,16 +169,6 @@ async def submit(
     if report is None or report.status == "queued":
         return _json(Queued(id=kept.study_id), 202, headers)
     return _json(report, 200, headers)
-
-
-def _look(upload: bytes, stated: Stated) -> tuple[Recording, Quality]:
-    """Decode and judge; what cannot be read is refused here, before anything is kept."""
-    recording = decode(upload, stated)
-    quality = assess(recording)
-    refused = refusal(quality)
-    if refused is not None:
-        raise refused
-    return recording, quality
 
 
 async def _body(request: Request, limit: int) -> bytes:

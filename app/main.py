@@ -24,6 +24,7 @@ from app.settings import Settings
 from app.store import Store, history, keys, outbox
 from app.studies import Studies
 from models.bundle import Bundle, choose
+from models.ecg.confined import Readers
 
 log = logging.getLogger("ecg2cmr")
 
@@ -52,6 +53,7 @@ class Gateway:
     store: Store
     bundle: Bundle
     metrics: Metrics
+    readers: Readers
     studies: Studies
     waiters: Waiters
     dispatcher: Dispatcher
@@ -104,6 +106,7 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
         store=store,
         bundle=bundle,
         metrics=metrics,
+        readers=Readers(settings.readers),
         studies=Studies(store, bundle, settings.redispatch_after),
         waiters=waiters,
         dispatcher=Dispatcher(store, broker_url, metrics, settings.redispatch_after),
@@ -140,11 +143,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with gateway.store.writing() as connection:
         # What was unanswered when we stopped is asked again at once: a doubled answer changes nothing.
         outbox.make_due(connection)
+    gateway.readers.start()
     gateway.recorder.start()
     gateway.dispatcher.start()
     yield
     await asyncio.to_thread(gateway.dispatcher.stop)
     await asyncio.to_thread(gateway.recorder.stop)
+    gateway.readers.close()
     gateway.store.close()
 
 

@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from app.dashboard.pages import render
 from app.store import StoreUnavailable
 from models.ecg import EcgError, UnsupportedFormat
+from models.ecg.confined import ReadersBusy
+from models.ecg.errors import kinds_of
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -121,6 +123,18 @@ class Unavailable(Problem):
         super().__init__(detail, {"Retry-After": "5"})
 
 
+class Busy(Problem):
+    """More uploads at once than can be examined."""
+
+    code = "busy"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "Too many uploads at once"
+    advice = "Nothing was kept: send the ECG again in a moment."
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, {"Retry-After": "5"})
+
+
 @dataclass(frozen=True)
 class Cause:
     """One documented cause: what `/problems/{code}` says."""
@@ -132,10 +146,6 @@ class Cause:
     description: str
 
 
-def _descendants(root: type[Exception]) -> list[type[Exception]]:
-    return [root, *(deeper for child in root.__subclasses__() for deeper in _descendants(child))]
-
-
 def status_of(error: EcgError | type[EcgError]) -> int:
     """HTTP status of an error in an ECG: 415 for what is no known format, 422 for what cannot be used."""
     kind = error if isinstance(error, type) else type(error)
@@ -145,12 +155,11 @@ def status_of(error: EcgError | type[EcgError]) -> int:
 def causes() -> dict[str, Cause]:
     """Every cause that a problem can name, by its code."""
     found = {}
-    for kind in _descendants(EcgError):
-        assert issubclass(kind, EcgError)  # noqa: S101  # narrows the type for mypy; true by construction
+    for kind in kinds_of(EcgError):
         found[kind.code] = Cause(kind.code, status_of(kind), kind.title, kind.advice, (kind.__doc__ or "").strip())
-    for kind in _descendants(Problem):
-        assert issubclass(kind, Problem)  # noqa: S101  # as above
-        found[kind.code] = Cause(kind.code, kind.status, kind.title, kind.advice, (kind.__doc__ or "").strip())
+    for problem in kinds_of(Problem):
+        told = (problem.__doc__ or "").strip()
+        found[problem.code] = Cause(problem.code, problem.status, problem.title, problem.advice, told)
     return found
 
 
@@ -183,6 +192,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(StoreUnavailable)
     def store_unavailable(request: Request, _error: StoreUnavailable) -> Response:
         return _respond(request, Unavailable("the database cannot be reached or is busy"))
+
+    @app.exception_handler(ReadersBusy)
+    def busy(request: Request, _error: ReadersBusy) -> Response:
+        return _respond(request, Busy("every reader of uploads is at work"))
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:

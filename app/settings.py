@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
     max_body_bytes: int = Field(default=16 * 2**20, gt=0, description="Largest accepted upload.")
+    readers: int | None = Field(
+        default=None, gt=0, description="Child processes in which uploads are examined. Default: one a processor."
+    )
     max_wait: float = Field(default=60.0, ge=0, description="Longest `Prefer: wait` in seconds.")
     redispatch_after: float = Field(
         default=30.0, gt=0, description="Seconds without an answer after which a job is sent to the broker again."

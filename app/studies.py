@@ -19,8 +19,9 @@ from app.store import studies as rows
 from app.store.outbox import Due
 from app.store.studies import Accepted
 from models.bundle import Bundle
-from models.ecg import Quality, Recording
-from models.report import Estimate, Failure, Inference, QualityReport, Rejection, Report, Status
+from models.ecg import Recording
+from models.ecg.examination import Examination
+from models.report import EcgMeasurements, Estimate, Failure, Inference, QualityReport, Rejection, Report, Status
 
 HEADLINE = ("LVEF",)
 """The phenotypes of the study list."""
@@ -74,25 +75,25 @@ class Studies:
         self._bundle = bundle
         self._redispatch_after = redispatch_after
 
-    def keep(self, upload: bytes, recording: Recording, quality: Quality) -> Kept:
+    def keep(self, upload: bytes, examined: Examination) -> Kept:
         """Keep an ECG durably and ask for its reading, in one transaction. The same ECG again is the same study."""
         try:
-            return self._keep(upload, recording, quality)
+            return self._keep(upload, examined)
         except IntegrityError:  # another gateway accepted the same ECG at this moment: now it is known
-            return self._keep(upload, recording, quality)
+            return self._keep(upload, examined)
 
-    def _keep(self, upload: bytes, recording: Recording, quality: Quality) -> Kept:
+    def _keep(self, upload: bytes, examined: Examination) -> Kept:
         with self._store.writing() as connection:
             accepted: Accepted = rows.accept(
                 connection,
                 upload=upload,
-                recording=recording,
-                quality=quality,
+                examined=examined,
                 model_digest=self._bundle.digest,
                 redispatch_after=self._redispatch_after,
             )
         due = None
         if accepted.job_id is not None:
+            recording = examined.recording
             due = Due(accepted.job_id, recording.digest, self._bundle.digest, recording.to_bytes())
         return Kept(accepted.study_id, accepted.created, due)
 
@@ -137,10 +138,11 @@ class Studies:
 
     def _report(self, row: Row[tuple[object, ...]]) -> Report:
         quality = QualityReport.model_validate(row.quality)
+        measured = None if row.measurements is None else EcgMeasurements.model_validate(row.measurements)
         notices = self._bundle.manifest.notices
         outcome = _outcome(row)
         if outcome is None:
-            return Report(id=row.id, status="queued", quality=quality, notices=notices)
+            return Report(id=row.id, status="queued", quality=quality, measurements=measured, notices=notices)
         if isinstance(outcome, Inference):
             return Report(
                 id=row.id,
@@ -151,13 +153,20 @@ class Studies:
                 conditions=outcome.conditions,
                 covariates_used=outcome.covariates_used,
                 quality=quality,
+                measurements=measured,
                 ood=outcome.ood,
                 heart_rate=outcome.heart_rate,
                 notices=outcome.notices,
             )
         status: Status = "rejected" if isinstance(outcome, Rejection) else "failed"
         return Report(
-            id=row.id, status=status, model=outcome.model, quality=quality, reason=outcome.detail, notices=notices
+            id=row.id,
+            status=status,
+            model=outcome.model,
+            quality=quality,
+            measurements=measured,
+            reason=outcome.detail,
+            notices=notices,
         )
 
 

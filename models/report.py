@@ -82,6 +82,14 @@ class QualityReport(_Message):
     findings: list[Finding]
 
 
+class EcgMeasurements(_Message):
+    """What was read off the ECG with a ruler: beats per minute, milliseconds, degrees; only what was measured."""
+
+    ours: dict[str, float] = Field(description="measured here, on the decoded signal")
+    device: dict[str, float] = Field(description="by the electrocardiograph, as the file says")
+    statements: list[str] = Field(description="what the electrocardiograph, or a person at it, wrote")
+
+
 class Ood(_Message):
     """How far the ECG lies from those the model was trained on; `flag` from the threshold of the bundle on."""
 
@@ -152,6 +160,7 @@ class Report(_Message):
     conditions: list[ConditionEstimate] = []
     covariates_used: list[str] = Field(default=[], description="what the model read beside the ECG")
     quality: QualityReport
+    measurements: EcgMeasurements | None = Field(default=None, description="of the ECG itself, not of the model")
     ood: Ood | None = None
     heart_rate: float | None = None
     reason: str | None = Field(default=None, description="why there are no estimates, when rejected or failed")

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from app.auth import close_session, open_session, signed_in
 from app.dashboard.pages import render
 from app.dashboard.panel import chance, digits_of, panel_of
+from app.dashboard.ruler import lines_of
 from app.problems import NotFound
 from app.studies import Studies, studies
 
@@ -88,7 +89,8 @@ def _study(request: Request, service: Studies, template: str, study_id: str) -> 
     row, report = service.get(study_id), service.report(study_id)
     if row is None or report is None:
         raise NotFound("there is no study by this id")
-    return render(request, template, row=row, report=report, panel=panel_of(report), chance=chance)
+    ruler = lines_of(report.measurements) if report.measurements else []
+    return render(request, template, row=row, report=report, panel=panel_of(report), ruler=ruler, chance=chance)
 
 
 router.include_router(pages)

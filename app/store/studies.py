@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Row, Select, select
 
 from app.store.tables import blobs, jobs, outbox, results, studies
-from models.ecg import Quality, Recording
+from models.ecg.examination import Examination
 
 
 class Accepted(NamedTuple):
@@ -26,8 +26,7 @@ def accept(
     connection: Connection,
     *,
     upload: bytes,
-    recording: Recording,
-    quality: Quality,
+    examined: Examination,
     model_digest: str,
     redispatch_after: float,
 ) -> Accepted:
@@ -36,16 +35,18 @@ def accept(
     The same ECG again is the same study. A model that has not read it yet gets a job; a job that failed starts anew.
     The caller sends the new job at once; its outbox row becomes due after `redispatch_after` seconds without an answer.
     """
+    recording = examined.recording
     known = connection.scalar(select(studies.c.id).where(studies.c.ecg_digest == recording.digest))
     study_id = known or uuid.uuid4().hex
     if known is None:
-        _insert(connection, study_id, upload, recording, quality)
+        _insert(connection, study_id, upload, examined)
     due_at = datetime.now(UTC) + timedelta(seconds=redispatch_after)
     job_id = _ensure_job(connection, study_id, recording.digest, model_digest, due_at)
     return Accepted(study_id, created=known is None, job_id=job_id)
 
 
-def _insert(connection: Connection, study_id: str, upload: bytes, recording: Recording, quality: Quality) -> None:
+def _insert(connection: Connection, study_id: str, upload: bytes, examined: Examination) -> None:
+    recording, quality = examined.recording, examined.quality
     connection.execute(
         studies.insert().values(
             id=study_id,
@@ -77,6 +78,11 @@ def _insert(connection: Connection, study_id: str, upload: bytes, recording: Rec
                     }
                     for finding in quality.findings
                 ],
+            },
+            measurements={
+                "ours": examined.measured.known(),
+                "device": recording.measured.known(),
+                "statements": list(recording.statements),
             },
         )
     )

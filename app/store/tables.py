@@ -65,6 +65,7 @@ studies = Table(
     C("paced", Boolean),
     C("filters", JSON, nullable=False),
     C("quality", JSON, nullable=False),
+    C("measurements", JSON),  # models.report.EcgMeasurements; none of studies older than this column
 )
 
 blobs = Table(

@@ -9,6 +9,7 @@
     │   ├── TruncatedFile            shorter than the file itself says
     │   ├── ChecksumMismatch         samples are not what was recorded
     │   ├── UnsafeFile               paths, bombs and sizes that no ECG has
+    │   ├── UnreadableFile           its reader failed in a way that nobody foresaw
     │   ├── MissingMetadata          sampling rate, unit or lead names are not stated
     │   └── UnknownUnit              a unit that is no voltage
     ├── IncompleteRecording          not a 12-lead ECG of sufficient length
@@ -24,7 +25,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+Kind = TypeVar("Kind", bound=Exception)
+
+
+def kinds_of(root: type[Kind]) -> list[type[Kind]]:
+    """An error and all its kinds, from the root of the tree to its leaves."""
+    return [root, *(deeper for child in root.__subclasses__() for deeper in kinds_of(child))]
 
 
 class EcgError(Exception):
@@ -97,6 +105,14 @@ class UnsafeFile(DecodeError):
     code = "unsafe-file"
     title = "The file asks for more than any ECG needs"
     advice = "Send the plain export of one resting ECG, without directories, links or nested archives."
+
+
+class UnreadableFile(DecodeError):
+    """The reader of its format failed in a way that nobody foresaw: a fault of ours that this file brings to light."""
+
+    code = "unreadable-file"
+    title = "The file made its reader fail"
+    advice = "Export the ECG again, if you can in another format; the operator's log says where the reader failed."
 
 
 class MissingMetadata(DecodeError):

@@ -13,6 +13,7 @@ from typing import Literal
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict, with_config
 
 from models.ecg.errors import DecodeError, MissingLeads, MissingSamples
 from models.ecg.measurements import UNMEASURED, Measurements
@@ -47,6 +48,7 @@ class Remark:
     leads: tuple[str, ...] = ()
 
 
+@with_config(ConfigDict(arbitrary_types_allowed=True))  # pydantic checks what `models.ecg.wire` brings
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recording:
     """A 12-lead resting ECG as every part of the system knows it.

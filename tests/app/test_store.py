@@ -18,6 +18,8 @@ from sqlalchemy import func, select
 from app.store import Store, StoreUnavailable, keys, outbox, studies, tables
 from app.studies import Studies
 from models.ecg import Quality, Recording
+from models.ecg.examination import Examination
+from models.ecg.measurements import Measurements
 from models.report import Answer, Failure, Inference, ModelIdentity, Ood, Rejection
 
 
@@ -28,7 +30,14 @@ class SimpleBundle:
 
 MODEL = ModelIdentity(name="toy", version="1.0.0", digest="d" * 64)
 OTHER = ModelIdentity(name="toy", version="1.0.1", digest="e" * 64)
-GOOD = Quality(usable=True, findings=())
+
+
+def examined(recording: Recording) -> Examination:
+    return Examination(
+        recording=recording,
+        quality=Quality(usable=True, findings=()),
+        measured=Measurements(heart_rate=61, qrs_duration=92),
+    )
 
 
 def accept(store: Store, recording: Recording, model: ModelIdentity = MODEL) -> studies.Accepted:
@@ -36,8 +45,7 @@ def accept(store: Store, recording: Recording, model: ModelIdentity = MODEL) -> 
         return studies.accept(
             connection,
             upload=b"bytes",
-            recording=recording,
-            quality=GOOD,
+            examined=examined(recording),
             model_digest=model.digest,
             redispatch_after=60,
         )
@@ -96,8 +104,7 @@ def test_a_failing_transaction_leaves_nothing_behind(store: Store, recording: Re
             studies.accept(
                 connection,
                 upload=b"",
-                recording=recording,
-                quality=GOOD,
+                examined=examined(recording),
                 model_digest=MODEL.digest,
                 redispatch_after=60,
             )
@@ -221,7 +228,7 @@ def test_of_many_gateways_that_accept_one_ecg_at_once_one_makes_the_study(store:
     bundle = SimpleBundle(digest=MODEL.digest)
     gateways = [Studies(store, bundle, 60) for _ in range(8)]  # type: ignore[arg-type]  # only the digest is used here
     with ThreadPoolExecutor(8) as pool:
-        kept = list(pool.map(lambda gateway: gateway.keep(b"bytes", recording, GOOD), gateways))
+        kept = list(pool.map(lambda gateway: gateway.keep(b"bytes", examined(recording)), gateways))
     assert len({k.study_id for k in kept}) == 1
     assert sum(k.created for k in kept) == 1
     assert sum(k.due is not None for k in kept) == 1, "one job is sent, by one of them"
