@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, MissingMetadata, TruncatedFile, UnsafeFile
+from models.ecg.formats.number_list import whole_numbers
 from models.ecg.formats.xml_document import number_at, parse, root_name, text_at
-from models.ecg.leads import MAX_SAMPLES, arrange
+from models.ecg.leads import arrange
 from models.ecg.patient import age_between, age_in_years, sex_of
 from models.ecg.recording import Filters, Recording
 from models.ecg.stated import Stated
@@ -31,7 +32,6 @@ from models.ecg.stated import Stated
 MAX_LEADS = 64
 
 _ROOT = "CardiologyXML"
-_SAMPLES = re.compile(r"[-+]?\d{1,7}(?:\s*,\s*[-+]?\d{1,7})*")
 _PER_STEP = re.compile(r"(\S+)perLsb", re.IGNORECASE)
 _DAY, _TIME = ("Year", "Month", "Day"), ("Hour", "Minute", "Second")
 _ANSWERS = {"yes": True, "no": False}
@@ -111,11 +111,7 @@ def _step(strip: Element, stated: Stated) -> float:
 def _samples(label: str, row: Element, announced: float | None) -> NDArray[np.float64]:
     """The steps of one lead."""
     text = (row.text or "").strip().removesuffix(",")
-    if text.count(",") >= MAX_SAMPLES:
-        raise UnsafeFile(f"lead {label[:40]!r} has more than {MAX_SAMPLES} samples, more than any resting ECG")
-    if not _SAMPLES.fullmatch(text):
-        raise DecodeError(f"lead {label[:40]!r} of the CardioSoft file is no list of whole numbers")
-    steps = np.array(text.split(","), dtype=np.float64)
+    steps = whole_numbers(text, ",", f"lead {label[:40]!r} of the CardioSoft file")
     if announced not in (None, len(steps)):
         wrong = TruncatedFile if len(steps) < announced else DecodeError
         raise wrong(f"lead {label[:40]!r} has {len(steps)} of the {announced:g} samples that the file announces")
