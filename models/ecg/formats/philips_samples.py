@@ -17,10 +17,12 @@ from models.ecg.formats import xli
 from models.ecg.formats.device_values import hertz
 from models.ecg.formats.sample_text import check_length, decode_base64, whole_numbers, words
 from models.ecg.formats.xml_document import number_of, text_at
-from models.ecg.leads import MAX_SAMPLES
 from models.ecg.recording import LEADS, Filters
 
 MAX_LEADS = 24
+
+MAX_SAMPLES = 120_000
+"""Of one lead: 2 min at 1000 Hz, far beyond what carts keep of a resting ECG, and little work to unpack."""
 
 _TWELVE_LEADS = {"STD-12", "10-WIRE"}
 _WHAT = "the waveform of the Philips file"
