@@ -122,7 +122,7 @@ def test_what_a_request_states_may_not_contradict() -> None:
         ("<data>", "<data>\u0661,", DecodeError),
         ("<name>V1<", "<name>V9<", MissingLeads),
         ("<name>V1<", "<name>V2<", DecodeError),
-        ("</channel>", "</chanel>", DecodeError),
+        ("</channel>", "</channels>", DecodeError),
     ],
 )
 def test_a_wrong_file_is_refused_for_its_own_reason(old: str, new: str, error: type[EcgError]) -> None:
