@@ -21,7 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.ecg import LEADS, Filters, Recording, decode
+from models.ecg import LEADS, Filters, Recording, Stated, decode
+from models.ecg.formats.muse import read as read_muse
+from models.ecg.measurements import Measurements
 from models.ecg.recording import CANONICAL_STEP, INDEPENDENT_LEADS, twelve_leads
 from models.ecg.writers import FORMATS, Unwritable, dicom, muse, save, wfdb_record
 from models.ecg.writers.errors import LimbLeadsDisagree, RateNotAllowed, TextNotAllowed, VoltageTooLarge
@@ -78,6 +80,34 @@ def test_our_readers_get_every_sample_back_from_wfdb_and_dicom(recording: Record
 @given(recording=on_a_grid(consistent=True))
 def test_a_loop_written_reader_gets_every_sample_back_from_muse(recording: Recording) -> None:
     assert rhythm_of(muse.write(recording)).digest == recording.digest
+
+
+@settings(max_examples=50, deadline=None)
+@given(recording=on_a_grid(consistent=True))
+def test_our_reader_gets_every_sample_back_from_muse(recording: Recording) -> None:
+    assert read_muse(muse.write(recording), Stated()).digest == recording.digest
+
+
+def test_muse_carries_what_is_known_of_the_recording_but_zone_and_fractions_of_seconds() -> None:
+    read = read_muse(muse.write(RESTING), Stated())
+    for name in ("sampling_rate", "age", "sex", "patient_id", "device", "filters", "paced"):
+        assert getattr(read, name) == getattr(RESTING, name), name
+    assert RESTING.acquired_at is not None
+    assert read.acquired_at == RESTING.acquired_at.replace(tzinfo=None, microsecond=0)
+    assert (read.derived, read.remarks) == (("III", "aVR", "aVL", "aVF"), ())
+
+
+@pytest.mark.parametrize("age", [61.9, 1.5])
+def test_muse_carries_completed_years_or_months(age: float) -> None:
+    read = read_muse(muse.write(dataclasses.replace(RESTING, age=age)), Stated())
+    assert read.age == pytest.approx(age, abs=1)
+
+
+def test_muse_makes_nothing_up() -> None:
+    read = read_muse(muse.write(UNKNOWN), Stated())
+    for name in ("age", "sex", "height", "weight", "patient_id", "acquired_at", "device", "paced"):
+        assert getattr(read, name) is None, name
+    assert (read.filters, read.measured, read.statements) == (Filters(), Measurements(), ())
 
 
 @settings(max_examples=50, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NoReturn
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -67,10 +68,10 @@ def parse(data: bytes) -> Element:
     DecodeError
         If it is no well-formed XML.
     """
-    tree = _Limited()
+    tree = TreeBuilder()
     parser = expat.ParserCreate()
     parser.buffer_text = True
-    parser.StartElementHandler, parser.EndElementHandler = tree.start, tree.end
+    parser.StartElementHandler, parser.EndElementHandler = _limited(tree)
     parser.CharacterDataHandler = tree.data
     parser.EntityDeclHandler = parser.SkippedEntityHandler = parser.ExternalEntityRefHandler = _refuse_entity
     try:
@@ -90,18 +91,23 @@ def text_at(parent: Element, path: str) -> str:
 
 
 def number_at(parent: Element, path: str) -> float | None:
-    """A finite number; None where the element is missing or empty.
+    """A finite number; None where the element is missing or empty; raises as `number_of`."""
+    return number_of(text_at(parent, path), path)
+
+
+def number_of(text: str | None, what: str) -> float | None:
+    """A finite number; None for no text; `what` names it in the error.
 
     Raises
     ------
     DecodeError
         If there is something else.
     """
-    text = text_at(parent, path)
+    text = (text or "").strip()
     if not text:
         return None
     if not _NUMBER.fullmatch(text):
-        raise DecodeError(f"{path} is {text[:40]!r}, which is no number")
+        raise DecodeError(f"{what} is {text[:40]!r}, which is no number")
     return float(text)
 
 
@@ -109,25 +115,31 @@ def _refuse_entity(*_: object) -> NoReturn:
     raise UnsafeFile("the XML has entities of its own, which no ECG needs")
 
 
-class _Limited(TreeBuilder):
-    """A tree that stops growing beyond the limits above."""
-
+def _limited(tree: TreeBuilder) -> tuple[Callable[[str, dict[str, str]], None], Callable[[str], None]]:
+    """Handlers of starts and ends that let the tree grow no further than the limits above."""
     elements = depth = 0
+    start_element, end_element = tree.start, tree.end
 
-    def start(self, tag: str, attrs: dict[str, str], /) -> Element:
-        self.elements += 1
-        self.depth += 1
-        if self.depth > MAX_DEPTH or self.elements > MAX_ELEMENTS:
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal elements, depth
+        elements += 1
+        depth += 1
+        if depth > MAX_DEPTH or elements > MAX_ELEMENTS:
             raise UnsafeFile(
                 f"the XML is nested deeper than {MAX_DEPTH} levels or has more than {MAX_ELEMENTS} elements"
             )
-        if ":" in tag or any(":" in name for name in attrs):
-            tag, attrs = _local(tag), {_local(name): value for name, value in attrs.items()}
-        return super().start(tag, attrs)
+        if ":" in tag:
+            tag = _local(tag)
+        if attributes and ":" in "".join(attributes):
+            attributes = {_local(name): value for name, value in attributes.items()}
+        start_element(tag, attributes)
 
-    def end(self, tag: str, /) -> Element:
-        self.depth -= 1
-        return super().end(_local(tag))
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        end_element(tag)
+
+    return start, end
 
 
 def _local(name: str) -> str:
