@@ -6,7 +6,18 @@ from typing import Protocol
 
 from models.ecg import archive
 from models.ecg.errors import DecodeError, EmptyFile, UnsafeFile, UnsupportedFormat
-from models.ecg.formats import cardiosoft, csv_table, dicom, foreign, json_document, wfdb_record
+from models.ecg.formats import (
+    cardiosoft,
+    csv_table,
+    dicom,
+    foreign,
+    json_document,
+    mortara,
+    muse,
+    philips,
+    schiller,
+    wfdb_record,
+)
 from models.ecg.recording import Recording
 from models.ecg.stated import Stated
 
@@ -27,7 +38,18 @@ class Format(Protocol):
 
 
 # From the surest mark to the weakest: DICOM, the root element and the magic numbers first, any table last.
-FORMATS: tuple[Format, ...] = (dicom, cardiosoft, foreign, json_document, wfdb_record, csv_table)
+FORMATS: tuple[Format, ...] = (
+    dicom,
+    muse,
+    philips,
+    cardiosoft,
+    schiller,
+    mortara,
+    foreign,
+    json_document,
+    wfdb_record,
+    csv_table,
+)
 
 
 def decode(data: bytes, stated: Stated | None = None) -> Recording:

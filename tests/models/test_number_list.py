@@ -14,7 +14,7 @@ from models.ecg.formats.number_list import LARGEST, whole_numbers
 from models.ecg.leads import MAX_SAMPLES
 
 STRICT = {
-    ",": re.compile(r"\s*[-+]?\d+(?:\s*,\s*[-+]?\d+)*\s*"),
+    ",": re.compile(r"\s*[-+]?\d+(?:\s*,\s*[-+]?\d+)*\s*,?\s*"),
     " ": re.compile(r"\s*[-+]?\d+(?:\s+[-+]?\d+)*\s*"),
 }
 

@@ -21,8 +21,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from models.ecg.errors import DecodeError, MissingMetadata, TruncatedFile, UnsafeFile
-from models.ecg.formats.number_list import whole_numbers
+from models.ecg.errors import DecodeError, MissingMetadata, UnsafeFile
+from models.ecg.formats.number_list import check_length, whole_numbers
 from models.ecg.formats.xml_document import number_at, parse, root_name, text_at
 from models.ecg.leads import arrange
 from models.ecg.patient import age_between, age_in_years, sex_of
@@ -110,11 +110,9 @@ def _step(strip: Element, stated: Stated) -> float:
 
 def _samples(label: str, row: Element, announced: float | None) -> NDArray[np.float64]:
     """The steps of one lead."""
-    text = (row.text or "").strip().removesuffix(",")
-    steps = whole_numbers(text, ",", f"lead {label[:40]!r} of the CardioSoft file")
-    if announced not in (None, len(steps)):
-        wrong = TruncatedFile if len(steps) < announced else DecodeError
-        raise wrong(f"lead {label[:40]!r} has {len(steps)} of the {announced:g} samples that the file announces")
+    what = f"lead {label[:40]!r} of the CardioSoft file"
+    steps = whole_numbers(row.text or "", ",", what)
+    check_length(len(steps), announced, what)
     return steps
 
 

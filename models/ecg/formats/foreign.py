@@ -37,12 +37,8 @@ _SIGNATURES = (
     (0, b"Rar!", "a RAR archive", "send the file itself, or a zip"),
 )
 _XML_ROOTS = {
-    "restingecg": "a GE MUSE XML file",
-    "restingecgdata": "a Philips XML file",
     "annotatedecg": "an HL7 annotated ECG",
     "sapphire": "a GE Sapphire XML file",
-    "ecg": "a Mortara ELI XML file",
-    "examdescript": "a Schiller SEMA XML file",
     "observation": "a FHIR resource in XML",
     "svg": "an SVG picture",
 }

@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 
 from models.ecg import statements
 from models.ecg.errors import ChecksumMismatch, DecodeError, MissingMetadata, UnsafeFile, UnsupportedFormat
+from models.ecg.formats.base64_samples import decode_base64, words
 from models.ecg.formats.device_values import centimetres, degrees, hertz, kilograms, milliseconds, per_minute
-from models.ecg.formats.sample_text import check_length, decode_base64, words
+from models.ecg.formats.number_list import check_length
 from models.ecg.formats.xml_document import number_at, number_of, parse, root_name, text_at
 from models.ecg.leads import arrange
 from models.ecg.measurements import UNMEASURED, Measurements

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, MissingMetadata, UnsafeFile, UnsupportedFormat
 from models.ecg.formats import xli
+from models.ecg.formats.base64_samples import decode_base64, words
 from models.ecg.formats.device_values import hertz
-from models.ecg.formats.sample_text import check_length, decode_base64, whole_numbers, words
+from models.ecg.formats.number_list import check_length, whole_numbers
 from models.ecg.formats.xml_document import number_of, text_at
 from models.ecg.recording import LEADS, Filters
 
@@ -102,7 +103,7 @@ class Stored:
                 raise UnsupportedFormat("the XLI data does not begin with I, II, III, aVR, aVL and aVF")
             return _with_limb_leads(xli.unpack(decode_base64(text, _WHAT), len(labels), samples))
         is_plain = self._stated("dataencoding").lower() == "plain"
-        flat = whole_numbers(",".join(text.split()), _WHAT) if is_plain else words(decode_base64(text, _WHAT), _WHAT)
+        flat = whole_numbers(text, " ", _WHAT) if is_plain else words(decode_base64(text, _WHAT), _WHAT)
         check_length(len(flat), len(labels) * samples, _WHAT)
         return flat.reshape(len(labels), -1)
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, MissingMetadata, UnsafeFile, UnsupportedFormat
 from models.ecg.formats.device_values import centimetres, kilograms, per_minute
-from models.ecg.formats.sample_text import check_length, whole_numbers
+from models.ecg.formats.number_list import check_length, whole_numbers
 from models.ecg.formats.xml_document import number_at, parse, root_name, text_at
 from models.ecg.leads import arrange
 from models.ecg.measurements import Measurements
@@ -119,7 +119,7 @@ def _samples(label: str, row: Element) -> NDArray[np.float64]:
     kind = text_at(row, "datastype")
     if kind.upper() not in {"", "COMMASEPARATE"}:
         raise UnsupportedFormat(f"{what} is stored as {kind[:40]!r}; COMMASEPARATE is read")
-    steps = whole_numbers(text_at(row, "data"), what)
+    steps = whole_numbers(text_at(row, "data"), ",", what)
     check_length(len(steps), number_at(row, "samplecount"), what)
     return steps
 
