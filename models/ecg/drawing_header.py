@@ -1,0 +1,98 @@
+"""Header of the paper: whose ECG it is, what was measured, and what the device says of it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from models.ecg import facts
+from models.ecg.drawing_parts import BODY, CAPTION, STRONG, TITLE, Text
+from models.ecg.measurements import Measurements
+from models.ecg.recording import Recording
+
+MARGIN = 5.0
+"""Millimetres around the paper."""
+
+_MEASURED_X, _SAID_X = 96.0, 174.0  # mm, where the second and the third column begin
+_TITLE_LETTERS, _LETTERS, _SAID_LETTERS = 34, 52, 54  # that surely fit into a column, at half the size of the font
+_OURS, _DEVICES, _UNIT = 43.0, 61.0, 62.5  # mm from the second column on
+_FIRST, _LINE = 4.0, 4.1  # mm to the first baseline, and from one to the next
+_LINES = 9  # that a column has at most
+_LESS_WANTED = {"RR", "P", "QTc Framingham", "QTc Hodges"}
+
+
+def header(recording: Recording, ours: Measurements) -> tuple[list[Text], float]:
+    """Texts in three columns, and the millimetres at which the paper may begin below them.
+
+    What is not known is left out. Long statements are wrapped, and what has no place is counted: nothing is cut
+    without a word.
+    """
+    columns = [*_who(recording)], [*_measured(recording, ours)], [*_said(recording)]
+    texts = [text for column in columns for text in column]
+    return texts, round(max(text.y for text in texts)) + 3.0
+
+
+def _y(number: int) -> float:
+    return MARGIN + _FIRST + number * _LINE
+
+
+def _who(recording: Recording) -> Iterator[Text]:
+    """Identifier, patient, time, device and file."""
+    title = f"Patient {recording.patient_id}" if recording.patient_id else "12-lead ECG"
+    yield Text(font=TITLE, x=MARGIN, y=_y(0), text=facts.shown(title, _TITLE_LETTERS))
+    pacing = facts.pacing(recording) if recording.paced is not None else ""
+    lines = (
+        facts.patient(recording),
+        facts.moment(recording),
+        recording.device or "",
+        f"{recording.source_format}, {facts.signal(recording)}",
+        pacing,
+    )
+    for number, words in enumerate(filter(None, lines), 1):
+        yield Text(font=BODY, x=MARGIN, y=_y(number) + 0.6, text=facts.shown(words, _LETTERS))
+
+
+def _measured(recording: Recording, ours: Measurements) -> Iterator[Text]:
+    """Our measurements beside the device's."""
+    rows = facts.measured(ours, recording.measured)
+    if not rows:
+        return
+    captions = ((_OURS, "ours"), (_DEVICES, "device"))
+    for x, caption in captions:
+        yield Text(font=CAPTION, x=_MEASURED_X + x, y=_y(0), text=caption, anchor="end")
+    for number, (label, mine, theirs, unit) in enumerate(_selected(rows), 1):
+        y = _y(number)
+        yield Text(font=CAPTION, x=_MEASURED_X, y=y, text=label)
+        yield Text(font=STRONG, x=_MEASURED_X + _OURS, y=y, text=mine or "–", anchor="end")
+        yield Text(font=BODY, x=_MEASURED_X + _DEVICES, y=y, text=theirs or "–", anchor="end")
+        yield Text(font=CAPTION, x=_MEASURED_X + _UNIT, y=y, text=unit)
+
+
+def _selected(rows: list[tuple[str, str, str, str]]) -> list[tuple[str, str, str, str]]:
+    """What a clinician looks for first, the axes in one row; the table of all is what `inspect` prints."""
+    axes = [row for row in rows if row[3] == "°"]
+    kept = [row for row in rows if row[3] != "°" and row[0] not in _LESS_WANTED]
+    if not axes:
+        return kept
+    label = f"{'/'.join(name.removesuffix(' axis') for name, *_ in axes)} axis"
+    mine, theirs = ("/".join(row[column] or "–" for row in axes) for column in (1, 2))
+    return [*kept, (label, mine if mine.strip("/–") else "", theirs if theirs.strip("/–") else "", "°")]
+
+
+def _said(recording: Recording) -> Iterator[Text]:
+    """The statements, wrapped; the last line counts those that had no place."""
+    lines = [
+        [facts.shown(part) for part in textwrap.wrap(statement, _SAID_LETTERS)] for statement in recording.statements
+    ]
+    if not lines:
+        return
+    yield Text(font=CAPTION, x=_SAID_X, y=_y(0), text="The device says")
+    number = 1
+    for told, parts in enumerate(lines):
+        following = 1 if told + 1 < len(lines) else 0
+        if number + len(parts) + following > _LINES:
+            yield Text(font=CAPTION, x=_SAID_X, y=_y(number), text=f"and {len(lines) - told} more")
+            return
+        for part in parts:
+            yield Text(font=BODY, x=_SAID_X, y=_y(number), text=part)
+            number += 1
