@@ -66,13 +66,14 @@ Leads = Annotated[str | None, typer.Option(help="Lead of each column, as I,II,V1
 
 
 @app.command(
+    short_help="Tell what was understood of an ECG, and draw it.",
     epilog="""\b
     Examples, each after 'python -m models.ecg':
       inspect ecg.dcm --png ecg.png
       inspect record.hea --svg record.svg --layout 12x1
       inspect table.csv --sampling-rate 500 --unit uV
       inspect exports/ --png drawings/
-      inspect exports/ --json | jq .digest"""
+      inspect exports/ --json | jq .digest""",
 )
 def inspect(
     files: Inputs,
@@ -111,11 +112,12 @@ def inspect(
 
 
 @app.command(
+    short_help="Write ECGs in another format.",
     epilog="""\b
     Examples, each after 'python -m models.ecg':
       convert ecg.xml --to dicom
       convert record.hea --to muse --out record.xml
-      convert exports/ --to wfdb --out records/"""
+      convert exports/ --to wfdb --out records/""",
 )
 def convert(
     files: Inputs,

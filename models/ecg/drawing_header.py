@@ -13,9 +13,9 @@ from models.ecg.recording import Recording
 MARGIN = 5.0
 """Millimetres around the paper."""
 
-_MEASURED_X, _SAID_X = 96.0, 174.0  # mm, where the second and the third column begin
-_TITLE_LETTERS, _LETTERS, _SAID_LETTERS = 34, 52, 54  # that surely fit into a column, at half the size of the font
-_OURS, _DEVICES, _UNIT = 43.0, 61.0, 62.5  # mm from the second column on
+_MEASURED_X, _SAID_X = 92.0, 178.0  # mm, where the second and the third column begin
+_TITLE_LETTERS, _LETTERS, _SAID_LETTERS = 30, 52, 41  # that fit into a column; devices speak in capitals
+_OURS, _DEVICES, _UNIT = 47.0, 75.0, 76.5  # mm from the second column on
 _FIRST, _LINE = 4.0, 4.1  # mm to the first baseline, and from one to the next
 _LINES = 9  # that a column has at most
 _LESS_WANTED = {"RR", "P", "QTc Framingham", "QTc Hodges"}
@@ -80,19 +80,13 @@ def _selected(rows: list[tuple[str, str, str, str]]) -> list[tuple[str, str, str
 
 
 def _said(recording: Recording) -> Iterator[Text]:
-    """The statements, wrapped; the last line counts those that had no place."""
-    lines = [
-        [facts.shown(part) for part in textwrap.wrap(statement, _SAID_LETTERS)] for statement in recording.statements
-    ]
+    """The statements, wrapped; a last line counts the lines that have no place."""
+    lines = [part for said in recording.statements for part in textwrap.wrap(facts.shown(said), _SAID_LETTERS)]
     if not lines:
         return
     yield Text(font=CAPTION, x=_SAID_X, y=_y(0), text="The device says")
-    number = 1
-    for told, parts in enumerate(lines):
-        following = 1 if told + 1 < len(lines) else 0
-        if number + len(parts) + following > _LINES:
-            yield Text(font=CAPTION, x=_SAID_X, y=_y(number), text=f"and {len(lines) - told} more")
-            return
-        for part in parts:
-            yield Text(font=BODY, x=_SAID_X, y=_y(number), text=part)
-            number += 1
+    fitting = len(lines) if len(lines) < _LINES else _LINES - 2
+    for number, words in enumerate(lines[:fitting], 1):
+        yield Text(font=BODY, x=_SAID_X, y=_y(number), text=words)
+    if len(lines) > fitting:
+        yield Text(font=CAPTION, x=_SAID_X, y=_y(fitting + 1), text=f"and {len(lines) - fitting} lines more")
