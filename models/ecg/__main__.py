@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import orjson
 import typer
@@ -18,13 +17,12 @@ from models.ecg.decode import decode
 from models.ecg.drawing import Layout, draw
 from models.ecg.drawing_png import png as png_of
 from models.ecg.drawing_svg import svg as svg_of
-from models.ecg.errors import EcgError, MissingMetadata
 from models.ecg.inspection import Inspection
-from models.ecg.quality import refusal
+from models.ecg.outcome import Refused, each, refusal_of
 from models.ecg.recording import Recording
 from models.ecg.source import Source, content, sources
 from models.ecg.stated import Stated
-from models.ecg.writers import FORMATS, Unwritable
+from models.ecg.writers import FORMATS
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,19 +36,6 @@ app = typer.Typer(
 )
 
 _TARGETS = {name.lower(): name for name in FORMATS}
-_Found = TypeVar("_Found")
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Why there is nothing, in the words of an `EcgError`."""
-
-    title: str
-    detail: str
-    advice: str
-
-    def __str__(self) -> str:
-        return f"{self.title}: {facts.shown(self.detail)}" + (f"\n{self.advice}" if self.advice else "")
 
 
 def _target(name: str) -> str:
@@ -93,6 +78,8 @@ def inspect(
     """
     found = _sources(files)
     stated = _stated(sampling_rate, unit, leads)
+    if (png or svg) and len({source.name for source in found}) < len(found):
+        raise typer.BadParameter("two of the files have the same name: draw them one by one")
     pictures = [_Picture(place, suffix, len(found) > 1) for place, suffix in ((png, ".png"), (svg, ".svg")) if place]
 
     def look(source: Source) -> Inspection:
@@ -101,14 +88,14 @@ def inspect(
             picture.save(source, seen, layout, gain)
         return seen
 
-    outcomes = _each(found, look)
+    outcomes = each(found, look)
     if json:
         _print_json(outcomes)
     elif any(source.folder for source in found):
         _print_table(outcomes)
     else:
         _print_reports(outcomes)
-    raise typer.Exit(any(_refusal(outcome) for _, outcome in outcomes))
+    raise typer.Exit(any(refusal_of(outcome) for _, outcome in outcomes))
 
 
 @app.command(
@@ -148,10 +135,10 @@ def convert(
         written.add(place)
         return place, new
 
-    outcomes = _each(found, write)
+    outcomes = each(found, write)
     for source, outcome in outcomes:
         if isinstance(outcome, Refused):
-            typer.echo(f"{_name(source)}: {outcome}", err=True)
+            _print_refusal(source, outcome)
         else:
             _print_conversion(source, *outcome)
     raise typer.Exit(any(isinstance(outcome, Refused) for _, outcome in outcomes))
@@ -175,40 +162,6 @@ def _stated(sampling_rate: float | None, unit: str | None, leads: str | None) ->
 
 def _read(source: Source, stated: Stated) -> Recording:
     return decode(content(source.path), stated)
-
-
-def _each(found: Sequence[Source], work: Callable[[Source], _Found]) -> list[tuple[Source, _Found | Refused]]:
-    """What becomes of each, under a bar if a person waits for many."""
-    if len(found) == 1 or not sys.stderr.isatty():
-        return [(source, _tried(source, work)) for source in found]
-    with typer.progressbar(found, file=sys.stderr) as bar:
-        return [(source, _tried(source, work)) for source in bar]
-
-
-def _tried(source: Source, work: Callable[[Source], _Found]) -> _Found | Refused:
-    try:
-        return work(source)
-    except EcgError as error:
-        return _told(error)
-    except Unwritable as error:
-        return Refused("This format cannot hold the ECG", str(error), "Choose another with --to.")
-    except FileExistsError as error:
-        return Refused("Nothing was written", f"{error.filename}: {error.strerror}", "Choose another --out or --force.")
-    except OSError as error:
-        return Refused("A file cannot be read or written", f"{error.filename}: {error.strerror}", "")
-
-
-def _told(error: EcgError) -> Refused:
-    here = "State them with --sampling-rate, --unit and --leads."
-    return Refused(error.title, error.detail, here if isinstance(error, MissingMetadata) else error.advice)
-
-
-def _refusal(outcome: Inspection | Refused) -> Refused | None:
-    """The reason why an ECG cannot be used, whether it could be read or not."""
-    if isinstance(outcome, Refused):
-        return outcome
-    wrong = refusal(outcome.quality)
-    return None if wrong is None else _told(wrong)
 
 
 @dataclass(frozen=True)
@@ -255,15 +208,16 @@ def _save(place: Path, content: bytes, source: Source, force: bool) -> None:
 def _print_json(outcomes: Sequence[tuple[Source, Inspection | Refused]]) -> None:
     for source, outcome in outcomes:
         told = {"usable": False} if isinstance(outcome, Refused) else inspection.document(outcome)
-        wrong = _refusal(outcome)
+        wrong = refusal_of(outcome)
         typer.echo(orjson.dumps({"file": str(source.name), **told, "refused": wrong}))
+        _print_refusal(source, wrong)
 
 
 def _print_table(outcomes: Sequence[tuple[Source, Inspection | Refused]]) -> None:
     rows = [(_name(source), *_row(outcome)) for source, outcome in outcomes]
     for line in inspection.table(rows):
         typer.echo(line)
-    usable = sum(_refusal(outcome) is None for _, outcome in outcomes)
+    usable = sum(refusal_of(outcome) is None for _, outcome in outcomes)
     typer.echo(f"{usable} of {len(outcomes)} can be used")
 
 
@@ -278,8 +232,12 @@ def _print_reports(outcomes: Sequence[tuple[Source, Inspection | Refused]]) -> N
     for number, (source, outcome) in enumerate(outcomes):
         if not isinstance(outcome, Refused):
             typer.echo(("\n" if number else "") + f"{_name(source)}\n{inspection.report(outcome)}")
-        if wrong := _refusal(outcome):
-            typer.echo(f"{_name(source)}: {wrong}", err=True)
+        _print_refusal(source, refusal_of(outcome))
+
+
+def _print_refusal(source: Source, wrong: Refused | None) -> None:
+    if wrong is not None:
+        typer.echo(f"{_name(source)}: {wrong}", err=True)
 
 
 def _print_conversion(source: Source, place: Path, new: Converted) -> None:

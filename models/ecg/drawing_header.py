@@ -15,7 +15,7 @@ MARGIN = 5.0
 
 _MEASURED_X, _SAID_X = 92.0, 178.0  # mm, where the second and the third column begin
 _TITLE_LETTERS, _LETTERS, _SAID_LETTERS = 30, 52, 41  # that fit into a column; devices speak in capitals
-_OURS, _DEVICES, _UNIT = 47.0, 75.0, 76.5  # mm from the second column on
+_OURS, _DEVICES, _GAP = 47.0, 75.0, 1.5  # mm from the second column on, and from a value to its unit
 _FIRST, _LINE = 4.0, 4.1  # mm to the first baseline, and from one to the next
 _LINES = 9  # that a column has at most
 _LESS_WANTED = {"RR", "P", "QTc Framingham", "QTc Hodges"}
@@ -40,7 +40,7 @@ def _who(recording: Recording) -> Iterator[Text]:
     """Identifier, patient, time, device and file."""
     title = f"Patient {recording.patient_id}" if recording.patient_id else "12-lead ECG"
     yield Text(font=TITLE, x=MARGIN, y=_y(0), text=facts.shown(title, _TITLE_LETTERS))
-    pacing = facts.pacing(recording) if recording.paced is not None else ""
+    pacing = f"the file says: {facts.pacing(recording)}" if recording.paced is not None else ""
     lines = (
         facts.patient(recording),
         facts.moment(recording),
@@ -53,19 +53,20 @@ def _who(recording: Recording) -> Iterator[Text]:
 
 
 def _measured(recording: Recording, ours: Measurements) -> Iterator[Text]:
-    """Our measurements beside the device's."""
-    rows = facts.measured(ours, recording.measured)
-    if not rows:
-        return
-    captions = ((_OURS, "ours"), (_DEVICES, "device"))
-    for x, caption in captions:
-        yield Text(font=CAPTION, x=_MEASURED_X + x, y=_y(0), text=caption, anchor="end")
-    for number, (label, mine, theirs, unit) in enumerate(_selected(rows), 1):
-        y = _y(number)
-        yield Text(font=CAPTION, x=_MEASURED_X, y=y, text=label)
-        yield Text(font=STRONG, x=_MEASURED_X + _OURS, y=y, text=mine or "–", anchor="end")
-        yield Text(font=BODY, x=_MEASURED_X + _DEVICES, y=y, text=theirs or "–", anchor="end")
-        yield Text(font=CAPTION, x=_MEASURED_X + _UNIT, y=y, text=unit)
+    """Our measurements beside the device's; a column for each that measured something."""
+    rows = _selected(facts.measured(ours, recording.measured))
+    columns = [
+        (place, font, [values, *(row[column] for row in rows)])
+        for column, place, font, values in ((1, _OURS, STRONG, "ours"), (2, _DEVICES, BODY, "device"))
+        if any(row[column] for row in rows)
+    ]
+    for place, font, (caption, *values) in columns:
+        yield Text(font=CAPTION, x=_MEASURED_X + place, y=_y(0), text=caption, anchor="end")
+        for number, value in enumerate(values, 1):
+            yield Text(font=font, x=_MEASURED_X + place, y=_y(number), text=value or "–", anchor="end")
+    for number, (label, _, _, unit) in enumerate(rows, 1):
+        yield Text(font=CAPTION, x=_MEASURED_X, y=_y(number), text=label)
+        yield Text(font=CAPTION, x=_MEASURED_X + columns[-1][0] + _GAP, y=_y(number), text=unit)
 
 
 def _selected(rows: list[tuple[str, str, str, str]]) -> list[tuple[str, str, str, str]]:

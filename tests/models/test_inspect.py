@@ -152,6 +152,7 @@ def test_json_says_the_same_for_programs(ecg: Path, tmp_path: Path) -> None:
     assert good["filters_hz"] == {"high_pass": 0.15, "low_pass": 150.0, "notch": None}
     assert good["measured_by_us"]["heart_rate"] == pytest.approx(75, abs=0.5)
     assert bad["usable"] is False
+    assert done.stderr.startswith("broken.dcm: The file is empty: ")
     assert bad["refused"]["title"] == "The file is empty"
 
 
@@ -238,6 +239,14 @@ def test_several_are_drawn_into_a_folder(ecg: Path, tmp_path: Path) -> None:
     header = write_record(tmp_path)
     assert run("inspect", ecg, header, "--png", tmp_path / "drawn").exit_code == 0
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["ecg.dcm.png", "rec.hea.png"]
+
+
+def test_no_drawing_replaces_another(ecg: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "ecg.dcm").write_bytes(ecg.read_bytes())
+    done = run("inspect", ecg, tmp_path / "other" / "ecg.dcm", "--png", tmp_path / "drawn")
+    assert done.exit_code == 2
+    assert "two of the files have the same name" in done.stderr
 
 
 def test_no_drawing_replaces_an_ecg_by_mistake(ecg: Path) -> None:
