@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
+import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +24,7 @@ from models.ecg.drawing_png import DOTS, png
 from models.ecg.drawing_svg import svg
 from models.ecg.measurements import Measurements
 from models.ecg.thinning import thinned
-from tests.models.ecg_files import made_up_signal
+from tests.models.ecg_files import REPOSITORY, made_up_signal
 
 RESTING = Recording(signal=made_up_signal(), sampling_rate=500.0)
 KNOWN = dataclasses.replace(
@@ -95,6 +99,28 @@ def test_baselines_lie_on_lines_of_five_millimetres() -> None:
     top = named(drawing, "frame")[0].points[:, 1].min()
     for pulse in named(drawing, "pulse"):
         assert (pulse.points[0, 1] - top) % 5 == pytest.approx(0)
+
+
+@pytest.mark.parametrize("layout", [Layout.QUARTERS, Layout.WHOLE])
+def test_the_paper_is_that_of_the_dashboard(layout: Layout, tmp_path: Path) -> None:
+    """Every trace starts at the same millimetre of the paper, by another program in another language."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    recording = Recording(signal=made_up_signal(seconds=9.37), sampling_rate=500.0)
+    waveform = {"sampling_rate": 500, "leads": dict(zip(LEADS, recording.signal.tolist(), strict=True))}
+    (tmp_path / "waveform.json").write_text(json.dumps(waveform))
+    shutil.copy(REPOSITORY / "app/dashboard/static/ecg-geometry.js", tmp_path / "geometry.mjs")
+    (tmp_path / "print.mjs").write_text(
+        "import { readFileSync } from 'fs';\nimport { geometry } from './geometry.mjs';\n"
+        f"const drawn = geometry(JSON.parse(readFileSync('waveform.json')), {{ layout: '{layout}' }});\n"
+        "console.log(JSON.stringify(drawn.traces.map((t) => [t.lead, t.d.slice(1).split('L')[0]])));\n"
+    )
+    done = subprocess.run(["node", "print.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    drawing = draw(recording, layout=layout)
+    corner = named(drawing, "frame")[0].points.min(axis=0)
+    for (lead, start), trace in zip(json.loads(done.stdout), named(drawing, "trace"), strict=True):
+        assert trace.name == lead
+        np.testing.assert_allclose(trace.points[0] - corner, [float(part) for part in start.split()], atol=0.001)
 
 
 def test_a_constant_offset_is_not_drawn() -> None:
