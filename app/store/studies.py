@@ -80,7 +80,7 @@ def _insert(connection: Connection, study_id: str, upload: bytes, examined: Exam
                 ],
             },
             measurements={
-                "ours": examined.measured.known(),
+                "ours": examined.ours.known(),
                 "device": recording.measured.known(),
                 "statements": list(recording.statements),
             },

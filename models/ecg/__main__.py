@@ -10,14 +10,14 @@ from typing import Annotated
 import orjson
 import typer
 
-from models.ecg import facts, inspection
+from models.ecg import examination, facts, inspection
 from models.ecg.conversion import Converted
 from models.ecg.conversion import convert as converted
 from models.ecg.decode import decode
 from models.ecg.drawing import Layout, draw
 from models.ecg.drawing_png import png as png_of
 from models.ecg.drawing_svg import svg as svg_of
-from models.ecg.inspection import Inspection
+from models.ecg.examination import Examination
 from models.ecg.outcome import Refused, each, refusal_of
 from models.ecg.recording import Recording
 from models.ecg.source import Source, content, sources
@@ -82,8 +82,8 @@ def inspect(
         raise typer.BadParameter("two of the files have the same name: draw them one by one")
     pictures = [_Picture(place, suffix, len(found) > 1) for place, suffix in ((png, ".png"), (svg, ".svg")) if place]
 
-    def look(source: Source) -> Inspection:
-        seen = inspection.inspect(_read(source, stated))
+    def look(source: Source) -> Examination:
+        seen = examination.look(_read(source, stated))
         for picture in pictures:
             picture.save(source, seen, layout, gain)
         return seen
@@ -177,7 +177,7 @@ class _Picture:
         if not self.many and self.place.suffix.lower() != self.suffix:
             raise typer.BadParameter(f"{self.place} does not end in {self.suffix}")
 
-    def save(self, source: Source, seen: Inspection, layout: Layout, gain: float) -> None:
+    def save(self, source: Source, seen: Examination, layout: Layout, gain: float) -> None:
         drawing = draw(seen.recording, layout=layout, gain=gain, ours=seen.ours)
         content = png_of(drawing) if self.suffix == ".png" else svg_of(drawing).encode()
         place = self.place / f"{source.name}{self.suffix}" if self.many else self.place
@@ -205,7 +205,7 @@ def _save(place: Path, content: bytes, source: Source, force: bool) -> None:
         file.write(content)
 
 
-def _print_json(outcomes: Sequence[tuple[Source, Inspection | Refused]]) -> None:
+def _print_json(outcomes: Sequence[tuple[Source, Examination | Refused]]) -> None:
     for source, outcome in outcomes:
         told = {"usable": False} if isinstance(outcome, Refused) else inspection.document(outcome)
         wrong = refusal_of(outcome)
@@ -213,7 +213,7 @@ def _print_json(outcomes: Sequence[tuple[Source, Inspection | Refused]]) -> None
         _print_refusal(source, wrong)
 
 
-def _print_table(outcomes: Sequence[tuple[Source, Inspection | Refused]]) -> None:
+def _print_table(outcomes: Sequence[tuple[Source, Examination | Refused]]) -> None:
     rows = [(_name(source), *_row(outcome)) for source, outcome in outcomes]
     for line in inspection.table(rows):
         typer.echo(line)
@@ -221,13 +221,13 @@ def _print_table(outcomes: Sequence[tuple[Source, Inspection | Refused]]) -> Non
     typer.echo(f"{usable} of {len(outcomes)} can be used")
 
 
-def _row(outcome: Inspection | Refused) -> tuple[str, ...]:
+def _row(outcome: Examination | Refused) -> tuple[str, ...]:
     if isinstance(outcome, Refused):
         return "refused", "", "", "", "", facts.shown(outcome.detail)
     return inspection.summary(outcome)
 
 
-def _print_reports(outcomes: Sequence[tuple[Source, Inspection | Refused]]) -> None:
+def _print_reports(outcomes: Sequence[tuple[Source, Examination | Refused]]) -> None:
     """Each report under the name of its file; refusals on the standard error."""
     for number, (source, outcome) in enumerate(outcomes):
         if not isinstance(outcome, Refused):

@@ -14,12 +14,16 @@ from models.ecg.stated import Stated
 
 @dataclass(frozen=True, kw_only=True)
 class Examination:
-    """A recording that can be used, and what was found in it."""
+    """A recording, what was found in it, and what we measured on it; the device's measurements are in the recording."""
 
     recording: Recording
     quality: Quality
-    measured: Measurements
-    """Ours; the device's own are in the recording."""
+    ours: Measurements
+
+
+def look(recording: Recording) -> Examination:
+    """Look at a recording from every side, whether it can be used or not."""
+    return Examination(recording=recording, quality=assess(recording), ours=measure(recording))
 
 
 def examine(data: bytes, stated: Stated | None = None) -> Examination:
@@ -30,9 +34,8 @@ def examine(data: bytes, stated: Stated | None = None) -> Examination:
     EcgError
         If the bytes are no ECG that is read here, or no heart can be read from it.
     """
-    recording = decode(data, stated)
-    quality = assess(recording)
-    refused = refusal(quality)
+    seen = look(decode(data, stated))
+    refused = refusal(seen.quality)
     if refused is not None:
         raise refused
-    return Examination(recording=recording, quality=quality, measured=measure(recording))
+    return seen

@@ -4,35 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from models.ecg import facts
-from models.ecg.beats import heart_rate
-from models.ecg.measurements import Measurements
-from models.ecg.quality import Quality, assess, refusal
+from models.ecg.examination import Examination
+from models.ecg.quality import Quality, refusal
 from models.ecg.recording import LEADS, Recording
 
 
-def own_measurements(recording: Recording) -> Measurements:
-    """What we measure ourselves."""
-    return Measurements(heart_rate=heart_rate(recording))
-
-
-@dataclass(frozen=True, eq=False)
-class Inspection:
-    """A recording, our measurements of it and what was noticed."""
-
-    recording: Recording
-    ours: Measurements
-    quality: Quality
-
-
-def inspect(recording: Recording) -> Inspection:
-    """Look at a recording from every side."""
-    return Inspection(recording, own_measurements(recording), assess(recording))
-
-
-def report(seen: Inspection) -> str:
+def report(seen: Examination) -> str:
     """All of it in aligned lines."""
     recording = seen.recording
     blocks = (
@@ -44,7 +23,7 @@ def report(seen: Inspection) -> str:
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
-def summary(seen: Inspection) -> tuple[str, ...]:
+def summary(seen: Examination) -> tuple[str, ...]:
     """One row of a table: verdict, format, rate, duration, heart rate, and how many warnings there are."""
     recording, findings = seen.recording, seen.quality.findings
     rate = "" if seen.ours.heart_rate is None else f"{seen.ours.heart_rate:.0f}/min"
@@ -61,7 +40,7 @@ def summary(seen: Inspection) -> tuple[str, ...]:
     )
 
 
-def document(seen: Inspection) -> dict[str, object]:
+def document(seen: Examination) -> dict[str, object]:
     """All of it as JSON has it: SI-like units in the names, null where nothing is known, no samples."""
     recording = seen.recording
     return {
@@ -127,7 +106,7 @@ def _facts(recording: Recording) -> list[tuple[str, str]]:
     return [(name, facts.shown(value)) for name, value in told if value]
 
 
-def _measured(seen: Inspection) -> list[str]:
+def _measured(seen: Examination) -> list[str]:
     rows = facts.measured(seen.ours, seen.recording.measured)
     if not rows:
         return []

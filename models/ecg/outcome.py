@@ -11,7 +11,7 @@ import typer
 
 from models.ecg import facts
 from models.ecg.errors import EcgError, MissingMetadata
-from models.ecg.inspection import Inspection
+from models.ecg.examination import Examination
 from models.ecg.quality import refusal
 from models.ecg.source import Source
 from models.ecg.writers import Unwritable
@@ -59,7 +59,7 @@ def _told(error: EcgError) -> Refused:
     return Refused(error.title, error.detail, here if isinstance(error, MissingMetadata) else error.advice)
 
 
-def refusal_of(outcome: Inspection | Refused) -> Refused | None:
+def refusal_of(outcome: Examination | Refused) -> Refused | None:
     """The reason why an ECG cannot be used, whether it could be read or not."""
     if isinstance(outcome, Refused):
         return outcome

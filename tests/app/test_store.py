@@ -36,7 +36,7 @@ def examined(recording: Recording) -> Examination:
     return Examination(
         recording=recording,
         quality=Quality(usable=True, findings=()),
-        measured=Measurements(heart_rate=61, qrs_duration=92),
+        ours=Measurements(heart_rate=61, qrs_duration=92),
     )
 
 

@@ -43,7 +43,7 @@ def assert_same(left: Examination, right: Examination) -> None:
     for name in set(Recording.__dataclass_fields__) - {"signal"}:
         assert getattr(left.recording, name) == getattr(right.recording, name), name
     assert left.quality == right.quality
-    assert left.measured == right.measured
+    assert left.ours == right.ours
 
 
 def children_of(pid: int) -> list[int]:

@@ -17,6 +17,8 @@ from typer.testing import CliRunner, Result
 from models.ecg import Filters, Recording, decode
 from models.ecg.__main__ import app
 from models.ecg.conversion import convert
+from models.ecg.examination import look
+from models.ecg.inspection import report
 from models.ecg.measurements import Measurements
 from models.ecg.recording import LEADS, Remark
 from models.ecg.source import content, sources
@@ -99,9 +101,7 @@ def test_everything_that_was_understood_is_printed(ecg: Path) -> None:
 
 
 def test_measurements_of_the_device_stand_beside_ours() -> None:
-    from models.ecg.inspection import inspect, report
-
-    lines = report(inspect(RESTING)).splitlines()
+    lines = report(look(RESTING)).splitlines()
     assert "measured        ours  device" in lines
     assert [line.split() for line in lines if "heart rate" in line] == [["heart", "rate", "75", "74", "/min"]]
     assert [line.split()[-2:] for line in lines if line.startswith("  QT ")] == [["400", "ms"]]
@@ -117,10 +117,8 @@ def test_what_is_not_in_the_file_is_said_to_be_missing(tmp_path: Path) -> None:
 
 
 def test_computed_and_extra_leads_are_named() -> None:
-    from models.ecg.inspection import inspect, report
-
     extra = Remark(code="extra-leads", leads=("V3R",), message="left out: V3R")
-    told = report(inspect(dataclasses.replace(RESTING, derived=("III", "aVF"), remarks=(extra,))))
+    told = report(look(dataclasses.replace(RESTING, derived=("III", "aVF"), remarks=(extra,))))
     leads = ", ".join(lead for lead in LEADS if lead not in ("III", "aVF"))
     assert f"  leads     {leads} stored, computed from I and II: III, aVF" in told
     assert "  left out  V3R" in told
@@ -257,10 +255,8 @@ def test_no_drawing_replaces_an_ecg_by_mistake(ecg: Path) -> None:
 
 
 def test_escape_sequences_of_a_file_reach_no_terminal() -> None:
-    from models.ecg.inspection import inspect, report
-
     hostile = dataclasses.replace(RESTING, device="\x1b]0;owned\x07", statements=("\x1b[2J",), patient_id="a\nb")
-    told = report(inspect(hostile))
+    told = report(look(hostile))
     assert "\x1b" not in told
     assert "\x07" not in told
     assert "a\nb" not in told
