@@ -329,7 +329,7 @@ def test_an_entity_is_refused() -> None:
 
 @pytest.mark.parametrize("digits", ["1 " * 500_001, "1" + " " * 8_000_001 + "1"])
 def test_no_ecg_has_so_many_samples(digits: str) -> None:
-    with pytest.raises(UnsafeFile, match="samples, more than any"):
+    with pytest.raises(UnsafeFile, match="more than 500000"):
         decode(changed("<digits>", f"<digits>{digits}"))
 
 

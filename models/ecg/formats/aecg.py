@@ -31,9 +31,10 @@ from models.ecg import statements
 from models.ecg.checks import SHORTEST
 from models.ecg.errors import DecodeError, MissingLeads, MissingMetadata, TooShort, UnsafeFile
 from models.ecg.formats.aecg_annotations import annotations_of, measured, words
-from models.ecg.formats.hl7_values import SECONDS, attribute, code_of, figure, moment
+from models.ecg.formats.hl7_values import SECONDS, attribute, code_of, figure, moment, rate_every
+from models.ecg.formats.number_list import numbers
 from models.ecg.formats.xml_document import parse, root_name, text_at
-from models.ecg.leads import MAX_SAMPLES, arrange, lead_name
+from models.ecg.leads import arrange, lead_name
 from models.ecg.patient import age_between, age_in_years, sex_of
 from models.ecg.recording import INDEPENDENT_LEADS, Filters, Recording, Remark
 from models.ecg.stated import Stated
@@ -45,11 +46,7 @@ _ROOT = "AnnotatedECG"
 _RHYTHM = ("RHYTHM", "")
 _TIMES = ("TIME_ABSOLUTE", "TIME_RELATIVE")
 
-_DIGITS = b"0123456789+-.eE \t\r\n"
-_GAPS = {"NAN", "NA"}
-_CHARACTERS = 16 * MAX_SAMPLES
-_LARGEST = 1e12
-"""Steps; a voltage has fewer in any unit, and their product with a scale stays finite."""
+_GAPS = {"NaN", "nan", "NAN", "NA", "na"}
 
 _SUBJECT = "componentOf/timepointEvent/componentOf/subjectAssignment/subject/trialSubject"
 _PERSON = f"{_SUBJECT}/subjectDemographicPerson"
@@ -77,7 +74,7 @@ class _Rhythm:
     def duration(self) -> float:
         """Seconds of the first lead; 0 where no increment is stated."""
         rate = _rate(self.time)
-        return len(_text(*self.leads[0]).split()) / rate if rate else 0.0
+        return len(_steps(*self.leads[0])) / rate if rate else 0.0
 
 
 def matches(data: bytes) -> bool:
@@ -161,9 +158,7 @@ def _rate(time: Element | None) -> float | None:
     if size is None or size <= 0 or unit not in SECONDS:
         written = f"{increment.get('value', '')[:40]} {unit[:40]}"
         raise DecodeError(f"the increment of the aECG is {written!r}, which is no time in s, ms or us")
-    hertz = 1 / (size * SECONDS[unit])
-    # Increments are written in few digits: 0.0041667 s is 240 Hz.
-    return float(round(hertz)) if abs(round(hertz) - hertz) <= 1e-5 * hertz else hertz
+    return rate_every(size * SECONDS[unit])
 
 
 def _voltages(label: str, value: Element, stated: Stated) -> NDArray[np.float64]:
@@ -173,7 +168,7 @@ def _voltages(label: str, value: Element, stated: Stated) -> NDArray[np.float64]
     if scale is None or size is None:
         raise MissingMetadata(f"lead {label[:40]!r} of the aECG does not say how much one step is (scale)")
     unit = scale.get("unit") or None
-    steps = _steps(label, _text(label, value))
+    steps = _steps(label, value)
     return steps * (size * stated.agreed_unit(unit)) + _zero(label, value.find("origin"), unit or stated.unit)
 
 
@@ -186,33 +181,9 @@ def _zero(label: str, origin: Element | None, unit_of_scale: str | None) -> floa
     return size * millivolts_per(unit) if unit else size
 
 
-def _text(label: str, value: Element) -> str:
+def _steps(label: str, value: Element) -> NDArray[np.float64]:
     """The steps of one lead as they are written."""
-    text = (value.findtext("digits") or "").strip()
-    if len(text) > _CHARACTERS:
-        raise UnsafeFile(f"lead {label[:40]!r} has more than {MAX_SAMPLES} samples, more than any resting ECG")
-    if not text:
-        raise DecodeError(f"lead {label[:40]!r} of the aECG has no digits")
-    return text
-
-
-def _steps(label: str, text: str) -> NDArray[np.float64]:
-    """The steps of one lead; NaN and NA mark those that are missing."""
-    digits = text.split()
-    if len(digits) > MAX_SAMPLES:
-        raise UnsafeFile(f"lead {label[:40]!r} has {len(digits)} samples, more than any resting ECG")
-    if "N" in text or "n" in text:
-        digits = ["nan" if digit.upper() in _GAPS else digit for digit in digits]
-        text = " ".join(digit for digit in digits if digit != "nan")
-    if not text.isascii() or text.encode().translate(None, _DIGITS):
-        raise DecodeError(f"lead {label[:40]!r} of the aECG has digits that are neither numbers nor NaN")
-    try:
-        steps = np.array(digits, dtype=np.float64)
-    except ValueError as error:
-        raise DecodeError(f"lead {label[:40]!r} of the aECG is no list of numbers") from error
-    if (np.abs(steps) > _LARGEST).any():
-        raise DecodeError(f"lead {label[:40]!r} of the aECG has numbers that no voltage has")
-    return steps
+    return numbers(value.findtext("digits") or "", gaps=_GAPS, where=f"lead {label[:40]!r} of the aECG")
 
 
 def _acquired_at(document: Element, rhythm: _Rhythm) -> datetime | None:

@@ -30,6 +30,12 @@ def figure(quantity: Element | None) -> float | None:
     return float(text) if _NUMBER.fullmatch(text) else None
 
 
+def rate_every(seconds: float) -> float:
+    """Hertz of samples that are so many seconds apart; intervals have few digits: 0.0041667 s is 240 Hz."""
+    hertz = 1 / seconds
+    return float(round(hertz)) if abs(round(hertz) - hertz) <= 1e-5 * hertz else hertz
+
+
 def moment(text: str) -> datetime | None:
     """A timestamp (TS) from its day to its fraction of a second, with its zone; None where it is none."""
     found = _TIMESTAMP.fullmatch(text.strip())

@@ -93,14 +93,27 @@ def read(data: bytes, stated: Stated) -> Recording:
     )
 
 
-def _parse(data: bytes) -> dict[str, object]:
+def load(data: bytes) -> object:
+    """What a document holds.
+
+    Raises
+    ------
+    UnsafeFile
+        If it is nested deeper, or into more parts, than an ECG is.
+    TruncatedFile, DecodeError
+        If it ends too early, or is no JSON.
+    """
     _check_nesting(data)
     text = data.removeprefix(b"\xef\xbb\xbf")
     try:
-        content = orjson.loads(_NAN.sub(b"null", text) if b"NaN" in text else text)
+        return orjson.loads(_NAN.sub(b"null", text) if b"NaN" in text else text)
     except orjson.JSONDecodeError as error:
         broken = TruncatedFile if error.pos >= len(error.doc) else DecodeError
         raise broken(f"this is no JSON: {error.msg}") from error
+
+
+def _parse(data: bytes) -> dict[str, object]:
+    content = load(data)
     if not isinstance(content, dict):
         raise UnsupportedFormat(f"this JSON document is no ECG: {_WANTED}")
     if "resourceType" in content:
