@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,17 +34,22 @@ MAX_BYTES = 4 * 2**20
 
 MAX_INFLATED = 16 * 2**20
 MAX_DRAWN = 1_500_000
-"""Bytes of drawing on a page; twelve leads of 10 s at 500 Hz have 0.9 MB."""
+"""Bytes of drawing on all pages that are looked at; twelve leads of 10 s at 500 Hz have 0.9 MB."""
 
-MAX_OPERATORS, MAX_BRACKETS = 150_000, 20_000
+MAX_LETTERS, MAX_BRACKETS, MAX_BLANKS = 150_000, 20_000, 400_000
+"""On all pages; each piece of a curve has one letter and three blanks, and each word one bracket."""
+
+MAX_OBJECTS = 5_000
 MAX_PAGES = 3
 SECONDS = 1.5
 """For all pages; the report of formats.md takes 0.1 s."""
 
 _STREAM = re.compile(rb"stream\r?\n")
 _ODD_FILTERS = re.compile(rb"/(?:LZWDecode|RunLengthDecode|LZW|RL)\b|/Fl(?:ateDecode)?\s*/Fl")
+_ALL = bytes(range(256))
 _LETTERS = bytes(range(65, 91)) + bytes(range(97, 123))
 _BRACKETS = b"([<{%/"
+_BLANKS = b" \t\r\n\f\0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +82,11 @@ def pages(data: bytes) -> Iterator[Page]:
         If it is encrypted or broken.
     """
     _check(data)
-    deadline = time.monotonic() + SECONDS
+    budget = _Budget()
     try:
         document = PDFDocument(PDFParser(io.BytesIO(data)))
-        for number, page in enumerate(PDFPage.create_pages(document)):
-            if number < MAX_PAGES:
-                yield _drawn(page, deadline)
+        for page in islice(PDFPage.create_pages(document), MAX_PAGES):
+            yield _drawn(page, budget)
     except EcgError:
         raise
     except PDFPasswordIncorrect as error:
@@ -96,6 +101,8 @@ def _check(data: bytes) -> None:
         raise UnsafeFile(f"the PDF has {len(data) >> 20} MB, more than the report of an ECG ({MAX_BYTES >> 20} MB)")
     if b"%%EOF" not in data[-1024:]:
         raise TruncatedFile("the PDF ends before its end mark")
+    if data.count(b" obj") > MAX_OBJECTS:
+        raise UnsafeFile(f"the PDF has more than {MAX_OBJECTS} objects, more than the report of an ECG")
     if _ODD_FILTERS.search(data):
         raise UnsafeFile("the PDF is compressed in a way that no report of an ECG needs")
     left = MAX_INFLATED
@@ -114,11 +121,29 @@ def _inflated_size(stream: memoryview, most: int) -> int:
         return 0
 
 
-def _drawn(page: PDFPage, deadline: float) -> Page:
+class _Budget:
+    """What all pages together may draw, and how long that may take."""
+
+    def __init__(self) -> None:
+        self.deadline = time.monotonic() + SECONDS
+        self.left = {_ALL: MAX_DRAWN, _LETTERS: MAX_LETTERS, _BRACKETS: MAX_BRACKETS, _BLANKS: MAX_BLANKS}
+
+    def spend(self, stream: object) -> None:
+        """Pay for what is about to be drawn; `UnsafeFile` where that is more than an ECG."""
+        content = stream.get_data() if isinstance(stream, PDFStream) else b""
+        for kind in self.left:
+            self.left[kind] -= len(content) - len(content.translate(None, kind))
+        if min(self.left.values()) < 0:
+            raise UnsafeFile("the PDF draws more than the report of an ECG")
+        if time.monotonic() > self.deadline:
+            raise UnsafeFile(f"the PDF takes more than {SECONDS:g} s to draw")
+
+
+def _drawn(page: PDFPage, budget: _Budget) -> Page:
     resources = PDFResourceManager(caching=False)
-    canvas = _Canvas(resources, deadline)
+    canvas = _Canvas(resources, budget)
     for stream in page.contents:
-        canvas.spend(resolve1(stream))
+        budget.spend(resolve1(stream))
     _Interpreter(resources, canvas).process_page(page)
     return Page(lines=tuple(canvas.lines), words=tuple(_words(_characters(canvas.get_result()))))
 
@@ -126,22 +151,10 @@ def _drawn(page: PDFPage, deadline: float) -> Page:
 class _Canvas(PDFPageAggregator):
     """Keeps every line that is stroked, as coordinates on the page."""
 
-    def __init__(self, resources: PDFResourceManager, deadline: float) -> None:
+    def __init__(self, resources: PDFResourceManager, budget: _Budget) -> None:
         super().__init__(resources, laparams=None)
-        self.deadline = deadline
-        self.left = MAX_DRAWN
+        self.budget = budget
         self.lines: list[NDArray[np.float64]] = []
-
-    def spend(self, stream: object) -> None:
-        """Pay for what is about to be drawn; `UnsafeFile` where a page draws more than an ECG."""
-        content = stream.get_data() if isinstance(stream, PDFStream) else b""
-        self.left -= len(content)
-        operators = len(content) - len(content.translate(None, _LETTERS))
-        brackets = len(content) - len(content.translate(None, _BRACKETS))
-        if self.left < 0 or operators > MAX_OPERATORS or brackets > MAX_BRACKETS:
-            raise UnsafeFile("the PDF draws more on a page than the report of an ECG has")
-        if time.monotonic() > self.deadline:
-            raise UnsafeFile(f"the PDF takes more than {SECONDS:g} s to draw")
 
     def paint_path(
         self, gstate: PDFGraphicState, stroke: bool, fill: bool, evenodd: bool, path: Sequence[PathSegment]
@@ -165,9 +178,9 @@ class _Interpreter(PDFPageInterpreter):
 
     def do_Do(self, xobjid_arg: PDFStackT) -> None:  # noqa: N802  # pdfminer's name of the operator Do
         """Draw a form; a picture is no curve."""
-        stream = self.xobjmap.get(literal_name(xobjid_arg))
+        stream = resolve1(self.xobjmap.get(literal_name(xobjid_arg)))
         if isinstance(stream, PDFStream) and literal_name(stream.get("Subtype")) == "Form":
-            self.canvas.spend(stream)
+            self.canvas.budget.spend(stream)
             super().do_Do(xobjid_arg)
 
 

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ecg.checks import SHORTEST
-from models.ecg.errors import DecodeError, MissingLeads, MissingMetadata, TooShort, UnsupportedFormat
+from models.ecg.errors import DecodeError, MissingLeads, MissingMetadata, TooShort
+from models.ecg.formats import picture
 from models.ecg.leads import arrange, lead_name
 from models.ecg.recording import INDEPENDENT_LEADS, Recording, Remark
 from models.ecg.stated import Stated
@@ -95,7 +96,7 @@ def read(data: bytes, stated: Stated) -> Recording:
     Raises
     ------
     UnsupportedFormat
-        If the PDF draws no curves of leads: a scan, or no ECG.
+        If the PDF draws no curves of leads, as a scan does, and no digitizer is installed.
     MissingMetadata
         If it states neither speed nor gain.
     TooShort
@@ -104,6 +105,8 @@ def read(data: bytes, stated: Stated) -> Recording:
         If it is broken, unsafe, or lacks leads.
     """
     found = curves(data)
+    if not found:
+        return picture.digitized(data, "a PDF without the curves of leads")
     missing = [lead for lead in INDEPENDENT_LEADS if lead not in found]
     if missing:
         raise MissingLeads(f"no curve of {', '.join(missing)} in the PDF, only of {', '.join(found)}; {_INSTEAD}")
@@ -111,7 +114,7 @@ def read(data: bytes, stated: Stated) -> Recording:
     rate, rows = _resampled(found)
     stated.agreed_unit("mV")
     signal, derived, remarks = arrange(zip(stated.agreed_leads([*found], len(found)), rows, strict=True))
-    message = f"read from the curves of a PDF report, {rate:g} points a second: correct within some 16 µV"
+    message = f"read from the curves of a PDF report, {rate:g} points a second: correct within some 20 µV"
     return Recording(
         signal=signal,
         sampling_rate=stated.agreed_rate(rate),
@@ -122,7 +125,7 @@ def read(data: bytes, stated: Stated) -> Recording:
 
 
 def curves(data: bytes) -> Curves:
-    """The curves of the first page that has some with the label of a lead.
+    """The curves of the first page that has some with the label of a lead; none for a scan.
 
     Raises
     ------
@@ -135,9 +138,7 @@ def curves(data: bytes) -> Curves:
         labelled = _labelled(_candidates(page), page.words)
         if labelled:
             return _measured(labelled, _paper(page))
-    raise UnsupportedFormat(
-        f"this PDF has no curves with the names of leads, perhaps it is a scan: pictures are not digitised; {_INSTEAD}"
-    )
+    return {}
 
 
 def _candidates(page: Page) -> list[NDArray[np.float64]]:
@@ -145,7 +146,7 @@ def _candidates(page: Page) -> list[NDArray[np.float64]]:
     return [
         line
         for line in page.lines
-        if len(line) >= _FEWEST_POINTS and np.ptp(line[:, 0]) >= _SHORTEST_CURVE and (np.diff(line[:, 0]) > 0).all()
+        if len(line) >= _FEWEST_POINTS and _width(line) >= _SHORTEST_CURVE and (np.diff(line[:, 0]) > 0).all()
     ]
 
 
@@ -164,8 +165,12 @@ def _labelled(lines: Sequence[NDArray[np.float64]], words: Sequence[Word]) -> di
             raise DecodeError(f"the label {word.text!r} in the PDF stands between two curves: {_INSTEAD}")
         if mutual:
             lead, line = str(lead_name(word.text)), lines[column]
-            found[lead] = min(found.get(lead, line), line, key=np.ptp)
+            found[lead] = min(found.get(lead, line), line, key=_width)
     return found
+
+
+def _width(line: NDArray[np.float64]) -> float:
+    return float(line[-1, 0] - line[0, 0])
 
 
 def _distance(word: Word, line: NDArray[np.float64]) -> float:
