@@ -304,6 +304,7 @@ def test_a_wrong_lead_is_refused_for_its_own_reason(fields: Resource, error: typ
         ([{"resourceType": "Observation"}], UnsupportedFormat, "SampledData"),
         (bundle(), UnsupportedFormat, "SampledData"),
         (bundle(OBSERVATION, OBSERVATION | {"id": "b"}), DecodeError, "one ECG at a time"),
+        (bundle(*[{"resourceType": "Observation"}] * 1001), UnsafeFile, "1001"),
         (OBSERVATION | {"status": "entered-in-error"}, DecodeError, "void"),
         (OBSERVATION | {"component": 7}, DecodeError, "component"),
         (OBSERVATION | {"component": OBSERVATION["component"] * 6}, UnsafeFile, "72 leads"),

@@ -30,6 +30,7 @@ from models.ecg.formats.fhir_resources import (
     ELECTRIC_POTENTIAL,
     LOINC,
     MAX_LEADS,
+    MAX_OBSERVATIONS,
     MDC,
     MEASUREMENTS,
     REPORTED_AGE,
@@ -109,6 +110,8 @@ def _observation(resources: Resources) -> Observation:
     """The one that has samples."""
     distinct = {id(resource): resource for _, resource in resources}.values()
     observations = [each for each in distinct if each.get("resourceType") == "Observation"]
+    if len(observations) > MAX_OBSERVATIONS:
+        raise UnsafeFile(f"{len(observations)} FHIR Observations are more than one ECG: send it alone")
     with_samples = [each for each in map(parsed, observations) if _sampled(each)]
     if not with_samples:
         kinds = ", ".join(dict.fromkeys(str(each.get("resourceType"))[:40] for each in distinct))

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, ValidationError
 from models.ecg.errors import DecodeError
 
 MAX_LEADS = 64
+MAX_OBSERVATIONS = 1000
 
 _LARGEST = 1e12  # no quantity of an ECG is larger, in any unit
 

@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pdfminer.converter import PDFPageAggregator
 from pdfminer.layout import LTChar, LTContainer, LTItem
+from pdfminer.pdfcolor import PDFColorSpace
+from pdfminer.pdfdevice import PDFTextSeq
 from pdfminer.pdfdocument import PDFDocument, PDFPasswordIncorrect
-from pdfminer.pdfinterp import PDFGraphicState, PDFPageInterpreter, PDFResourceManager, PDFStackT
+from pdfminer.pdfinterp import PDFGraphicState, PDFPageInterpreter, PDFResourceManager, PDFStackT, PDFTextState
 from pdfminer.pdfpage import PDFPage
 from pdfminer.pdfparser import PDFParser
 from pdfminer.pdftypes import PDFStream, resolve1
@@ -39,7 +41,8 @@ MAX_DRAWN = 1_500_000
 MAX_LETTERS, MAX_BRACKETS, MAX_BLANKS = 150_000, 20_000, 400_000
 """On all pages; each piece of a curve has one letter and three blanks, and each word one bracket."""
 
-MAX_OBJECTS = 5_000
+MAX_CHARACTERS = 10_000
+MAX_OBJECTS, MAX_PARTS = 5_000, 200_000
 MAX_PAGES = 3
 SECONDS = 1.5
 """For all pages; the report of formats.md takes 0.1 s."""
@@ -103,6 +106,8 @@ def _check(data: bytes) -> None:
         raise TruncatedFile("the PDF ends before its end mark")
     if data.count(b" obj") > MAX_OBJECTS:
         raise UnsafeFile(f"the PDF has more than {MAX_OBJECTS} objects, more than the report of an ECG")
+    if data.count(b"stream") > 2 * MAX_OBJECTS or len(data) - len(data.translate(None, _BRACKETS)) > MAX_PARTS:
+        raise UnsafeFile("the PDF has more parts than the report of an ECG")
     if _ODD_FILTERS.search(data):
         raise UnsafeFile("the PDF is compressed in a way that no report of an ECG needs")
     left = MAX_INFLATED
@@ -154,7 +159,17 @@ class _Canvas(PDFPageAggregator):
     def __init__(self, resources: PDFResourceManager, budget: _Budget) -> None:
         super().__init__(resources, laparams=None)
         self.budget = budget
+        self.characters = 0
         self.lines: list[NDArray[np.float64]] = []
+
+    def render_string(
+        self, textstate: PDFTextState, seq: PDFTextSeq, ncs: PDFColorSpace, graphicstate: PDFGraphicState
+    ) -> None:
+        """Pay for each character, too."""
+        self.characters += sum(len(part) for part in seq if isinstance(part, str | bytes))
+        if self.characters > MAX_CHARACTERS:
+            raise UnsafeFile(f"the PDF has more than {MAX_CHARACTERS} characters on a page")
+        super().render_string(textstate, seq, ncs, graphicstate)
 
     def paint_path(
         self, gstate: PDFGraphicState, stroke: bool, fill: bool, evenodd: bool, path: Sequence[PathSegment]
