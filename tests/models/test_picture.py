@@ -12,8 +12,9 @@ from PIL import Image
 
 from models.ecg import DecodeError, EcgError, Stated, UnsupportedFormat
 from models.ecg.errors import TooShort
-from models.ecg.formats import picture
+from models.ecg.formats import pdf_report, picture
 from tests.models.ecg_files import Row, content, expected, name_of
+from tests.models.pdf_files import pdf
 
 Install = Callable[..., None]
 
@@ -105,6 +106,14 @@ def test_an_installed_digitizer_reads_the_picture(install: Install) -> None:
     assert "'tiny'" in remark.message
     with pytest.raises(DecodeError):
         picture.read(PICTURES["PNG"], Stated(sampling_rate=250))
+
+
+def test_a_scan_in_a_pdf_is_a_picture_too(install: Install) -> None:
+    install(tiny="tiny_digitizer:good")
+    scan = pdf(b"q 900 0 0 600 0 0 cm /X1 Do Q")
+    assert pdf_report.read(scan, Stated()).source_format == "PDF without the curves of leads"
+    with pytest.raises(DecodeError):
+        pdf_report.read(scan, Stated(sampling_rate=250))
 
 
 def test_of_several_digitizers_the_first_by_name_is_asked(install: Install) -> None:

@@ -106,7 +106,7 @@ def read(data: bytes, stated: Stated) -> Recording:
     """
     found = curves(data)
     if not found:
-        return picture.digitized(data, "a PDF without the curves of leads")
+        return picture.digitized(data, "a PDF without the curves of leads", stated)
     missing = [lead for lead in INDEPENDENT_LEADS if lead not in found]
     if missing:
         raise MissingLeads(f"no curve of {', '.join(missing)} in the PDF, only of {', '.join(found)}; {_INSTEAD}")

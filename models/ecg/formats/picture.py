@@ -67,17 +67,16 @@ def read(data: bytes, stated: Stated) -> Recording:
     DecodeError
         If it fails in another way, or the request contradicts it.
     """
-    recording = digitized(data, _kind(data) or "a picture")
-    stated.agreed_rate(recording.sampling_rate)
-    return recording
+    return digitized(data, _kind(data) or "a picture", stated)
 
 
-def digitized(data: bytes, kind: str) -> Recording:
+def digitized(data: bytes, kind: str, stated: Stated) -> Recording:
     """What the first installed digitizer, by name, makes of a picture of this kind; raises as `read`."""
     installed = sorted(entry_points(group=GROUP), key=lambda each: each.name)
     if not installed:
         raise UnsupportedFormat(f"this is {kind}, and pictures are not digitised here: {_INSTEAD}")
     recording = _ask(installed[0], data, kind)
+    stated.agreed_rate(recording.sampling_rate)
     message = f"read from {kind} by the digitizer {installed[0].name!r}: as exact as that is"
     remark = Remark(code="digitized", message=message)
     return dataclasses.replace(recording, source_format=kind.split(" ", 1)[1], remarks=(*recording.remarks, remark))
