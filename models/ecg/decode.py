@@ -7,14 +7,18 @@ from typing import Protocol
 from models.ecg import archive
 from models.ecg.errors import DecodeError, EmptyFile, UnsafeFile, UnsupportedFormat
 from models.ecg.formats import (
+    aecg,
     cardiosoft,
     csv_table,
     dicom,
+    fhir,
     foreign,
     json_document,
     mortara,
     muse,
+    pdf_report,
     philips,
+    picture,
     schiller,
     wfdb_record,
 )
@@ -45,7 +49,11 @@ FORMATS: tuple[Format, ...] = (
     cardiosoft,
     schiller,
     mortara,
+    aecg,
+    pdf_report,
+    picture,
     foreign,
+    fhir,
     json_document,
     wfdb_record,
     csv_table,

@@ -11,17 +11,9 @@ from models.ecg.stated import Stated
 
 _TABLE = "send its numbers as CSV or JSON with lead names, unit and sampling rate"
 _DEVICE = "export the ECG as DICOM or WFDB"
-_PICTURE = "pictures are not digitised: export the signal itself as DICOM or WFDB"
 
 # (offset, bytes there, name, what to send instead): the published signature of each format.
 _SIGNATURES = (
-    (0, b"%PDF-", "a PDF document", _PICTURE),
-    (0, b"\x89PNG\r\n\x1a\n", "a PNG picture", _PICTURE),
-    (0, b"\xff\xd8\xff", "a JPEG picture", _PICTURE),
-    (0, b"GIF8", "a GIF picture", _PICTURE),
-    (0, b"BM", "a BMP picture", _PICTURE),
-    (0, b"II*\0", "a TIFF picture", _PICTURE),
-    (0, b"MM\0*", "a TIFF picture", _PICTURE),
     (0, b"\x93NUMPY", "a NumPy array", _TABLE),
     (0, b"PAR1", "a Parquet table", _TABLE),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", _TABLE),
@@ -37,10 +29,8 @@ _SIGNATURES = (
     (0, b"Rar!", "a RAR archive", "send the file itself, or a zip"),
 )
 _XML_ROOTS = {
-    "annotatedecg": "an HL7 annotated ECG",
     "sapphire": "a GE Sapphire XML file",
     "observation": "a FHIR resource in XML",
-    "svg": "an SVG picture",
 }
 
 

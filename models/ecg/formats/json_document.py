@@ -65,8 +65,6 @@ def read(data: bytes, stated: Stated) -> Recording:
     ------
     UnsafeFile
         If it is nested deeper, or into more parts, than an ECG is.
-    UnsupportedFormat
-        If it is a FHIR resource.
     EcgError
         If it is no JSON, its samples are no numbers, or rate, unit or leads are missing.
     """
@@ -93,19 +91,29 @@ def read(data: bytes, stated: Stated) -> Recording:
     )
 
 
-def _parse(data: bytes) -> dict[str, object]:
+def load(data: bytes) -> object:
+    """What a document holds.
+
+    Raises
+    ------
+    UnsafeFile
+        If it is nested deeper, or into more parts, than an ECG is.
+    TruncatedFile, DecodeError
+        If it ends too early, or is no JSON.
+    """
     _check_nesting(data)
     text = data.removeprefix(b"\xef\xbb\xbf")
     try:
-        content = orjson.loads(_NAN.sub(b"null", text) if b"NaN" in text else text)
+        return orjson.loads(_NAN.sub(b"null", text) if b"NaN" in text else text)
     except orjson.JSONDecodeError as error:
         broken = TruncatedFile if error.pos >= len(error.doc) else DecodeError
         raise broken(f"this is no JSON: {error.msg}") from error
+
+
+def _parse(data: bytes) -> dict[str, object]:
+    content = load(data)
     if not isinstance(content, dict):
         raise UnsupportedFormat(f"this JSON document is no ECG: {_WANTED}")
-    if "resourceType" in content:
-        kind = str(content["resourceType"])[:40]
-        raise UnsupportedFormat(f"this is a FHIR {kind}, which is not read here: export the ECG as DICOM or WFDB")
     return content
 
 

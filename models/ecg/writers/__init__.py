@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.ecg.recording import Recording
-from models.ecg.writers import dicom, muse, wfdb_record
+from models.ecg.writers import dicom, fhir, muse, wfdb_record
 from models.ecg.writers.errors import Unwritable
 
 __all__ = ["FORMATS", "Format", "Unwritable", "save"]
@@ -33,10 +33,11 @@ FORMATS: Mapping[str, Format] = {
     "WFDB": Format(".zip", wfdb_record.write),
     "DICOM": Format(".dcm", dicom.write),
     "MUSE": Format(".xml", muse.write),
+    "FHIR": Format(".json", fhir.write),
 }
 
 
-def save(recording: Recording, folder: Path, name: str, formats: Iterable[str] = tuple(FORMATS)) -> list[Path]:
+def save(recording: Recording, folder: Path, name: str, formats: Iterable[str]) -> list[Path]:
     """Write the recording into `folder` once for each format, as `name` with the suffix of the format.
 
     All formats are written or none: an `Unwritable` comes before the first file.
