@@ -296,6 +296,7 @@ HOLEY: list[list[Code]] = [[("0", 1, 1, 0), ("10", 18, 1, 0)]]
         ({3: section3([(5, 4, code) for code in TWELVE])}, DecodeError, "sample 5 to 4"),
         ({3: section3([(0, 999, code) for code in TWELVE])}, DecodeError, "sample 0"),
         ({3: section3([(1, 1100, code) for code in TWELVE])}, TruncatedFile, "of 1100"),
+        ({3: section3([(1, 90_000, code) for code in TWELVE])}, TruncatedFile, "for 90000 samples"),
         ({3: section3([(1, 500, code) for code in TWELVE])}, DecodeError, "bytes more"),
         ({3: section3([(1, 2**31, code) for code in TWELVE])}, UnsafeFile, "samples"),
         ({3: section3([(1, 1000, 1)] * 200)}, UnsafeFile, "200 leads"),
@@ -337,6 +338,11 @@ def test_beats_that_are_not_described_are_refused() -> None:
     for four, words in ((zones, "overlap"), (zones[:20], "too short"), (bytes(6), "no length")):
         with pytest.raises(DecodeError, match=words):
             read(scp(STEPS, beats=used, more={4: four}))
+
+
+def test_more_beats_than_a_resting_ecg_has_are_refused() -> None:
+    with pytest.raises(UnsafeFile, match="5001 beats"):
+        read(scp(STEPS, beats=beats(decimation=1, subtracted=True), more={4: struct.pack("<HHH", 600, 101, 5001)}))
 
 
 def test_a_file_without_all_chest_leads_is_refused() -> None:

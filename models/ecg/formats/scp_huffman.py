@@ -153,6 +153,8 @@ def decode(data: bytes, count: int, tables: tuple[Table, ...]) -> tuple[Values, 
         If there are more bits and tables than a resting ECG has.
     """
     bits = 8 * len(data)
+    if count > bits:
+        raise TruncatedFile(f"a lead of the SCP-ECG file has {bits} bits for {count} samples")
     size = bits + 2  # a state for the end, and one for broken bits, which nothing leaves
     if len(tables) * size > MAX_STATES:
         raise UnsafeFile(f"{len(tables)} Huffman tables for a lead of {len(data)} bytes are no resting ECG")
@@ -164,7 +166,7 @@ def decode(data: bytes, count: int, tables: tuple[Table, ...]) -> tuple[Values, 
     table, position = np.divmod(states, size)
     if last > bits or (position >= bits).any():
         known = int((position < bits).sum())
-        wrong = TruncatedFile if bits in position or not bits else DecodeError
+        wrong = TruncatedFile if bits in position else DecodeError
         raise wrong(f"the Huffman codes of a lead of the SCP-ECG file end at sample {known} of {count}")
     return _values(windows[position], codes[table, position], table, tables), last
 

@@ -70,7 +70,7 @@ def sections(data: bytes) -> dict[int, Section]:
     if size > len(data):
         raise TruncatedFile(f"the SCP-ECG record has {size} bytes, the file {len(data)}")
     record = data[:size]
-    if crc_hqx(record[2:], 0xFFFF) != stored:
+    if crc_hqx(memoryview(record)[2:], 0xFFFF) != stored:
         raise ChecksumMismatch("the CRC of the SCP-ECG record does not fit its bytes")
     pointers = _section(record, 0, _SECTION.unpack_from(record, _PREAMBLE)[2], _PREAMBLE).content
     found = {}
@@ -83,10 +83,9 @@ def sections(data: bytes) -> dict[int, Section]:
 def _section(record: bytes, number: int, length: int, start: int) -> Section:
     if start < _PREAMBLE or length < _HEADER or start + length > len(record):
         raise DecodeError(f"section {number} of the SCP-ECG file lies outside of it")
-    content = record[start : start + length]
-    crc, named, own_length, _, protocol = _SECTION.unpack_from(content)
+    crc, named, own_length, _, protocol = _SECTION.unpack_from(record, start)
     if (named, own_length) != (number, length):
         raise DecodeError(f"section {number} of the SCP-ECG file is not where section 0 says")
-    if crc_hqx(content[2:], 0xFFFF) != crc:
+    if crc_hqx(memoryview(record)[start + 2 : start + length], 0xFFFF) != crc:
         raise ChecksumMismatch(f"the CRC of section {number} of the SCP-ECG file does not fit its bytes")
-    return Section(number, protocol, content[_HEADER:])
+    return Section(number, protocol, record[start + _HEADER : start + length])

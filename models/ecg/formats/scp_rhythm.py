@@ -22,6 +22,8 @@ from models.ecg.leads import MAX_SAMPLES, lead_name
 from models.ecg.recording import INDEPENDENT_LEADS
 
 MAX_LEADS = 64
+MAX_BEATS = 5000
+"""Of 8 min, which `MAX_SAMPLES` lets through at 1000 Hz, and 600 a minute."""
 
 _SUBTRACTED, _ALL_AT_ONCE = 0x1, 0x4
 _FIRST_WITHOUT_BIMODAL = 30  # protocol 3.0 reserves the byte
@@ -190,6 +192,8 @@ def _zones(sections: dict[int, Section]) -> tuple[NDArray[np.void], NDArray[np.v
     """Subtraction zones and protected areas of each beat; the latter may be left out."""
     section = _needed(sections, 4)
     beats = section.fields("HHH")[2]
+    if beats > MAX_BEATS:
+        raise UnsafeFile(f"{beats} beats are no resting ECG")
     zones = section.content[6 : 6 + beats * _ZONE.itemsize]
     areas = section.content[6 + len(zones) : 6 + len(zones) + beats * _AREA.itemsize]
     if len(zones) < beats * _ZONE.itemsize:
