@@ -142,6 +142,14 @@ def test_a_null_value_is_a_gap() -> None:
         read(mfer(STEPS, common=definition(0x12, b"\0")))
 
 
+def test_a_number_that_is_none_is_a_gap() -> None:
+    for number in (np.nan, np.inf, 1.7e308):
+        broken = STEPS.astype(np.float64)
+        broken[0, 100] = number
+        with pytest.raises(MissingSamples, match="I"):
+            read(mfer(broken, dtype="f8", type_code=8, sensitivity=quantity(0, 3, 1, "little")))
+
+
 def test_what_the_file_says_beside_the_samples_is_kept_without_the_name() -> None:
     behind = (
         definition(0x81, b"Doe^Jane")

@@ -129,7 +129,7 @@ def test_leads_go_by_code_and_limb_leads_are_derived() -> None:
 def test_leads_beyond_the_twelve_are_named_and_left_out() -> None:
     recording = read(scp(np.vstack([STEPS, STEPS[:3]]), codes=(*TWELVE, 9, 12, 200)))
     assert recording.digest == read(WHOLE).digest
-    assert [remark.leads for remark in recording.remarks] == [("V7", "V4R", "5.6.3-9-200")]
+    assert [remark.leads for remark in recording.remarks] == [("V7", "V4R", "lead 200")]
 
 
 def beats(*, decimation: int, subtracted: bool) -> Beats:
@@ -338,6 +338,13 @@ def test_beats_that_are_not_described_are_refused() -> None:
     for four, words in ((zones, "overlap"), (zones[:20], "too short"), (bytes(6), "no length")):
         with pytest.raises(DecodeError, match=words):
             read(scp(STEPS, beats=used, more={4: four}))
+
+
+def test_a_bimodal_file_without_protected_areas_is_refused() -> None:
+    used = beats(decimation=4, subtracted=True)
+    unprotected = struct.pack("<HHH", 600, 101, 3) + b"".join(struct.pack("<HIII", *zone) for zone in used.zones)
+    with pytest.raises(DecodeError, match="section 4"):
+        read(scp(STEPS, beats=used, more={4: unprotected}))
 
 
 def test_more_beats_than_a_resting_ecg_has_are_refused() -> None:

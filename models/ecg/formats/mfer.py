@@ -64,15 +64,17 @@ def read(data: bytes, stated: Stated) -> Recording:
     channels, rows = _rhythm(frames)
     waves = [index for index, channel in enumerate(channels) if not channel.is_status]
     labels = stated.agreed_leads(_labels([channels[index] for index in waves]), len(waves))
-    named = [channels[index] for index, label in zip(waves, labels, strict=True) if lead_name(label)]
+    wanted = {index for index, label in zip(waves, labels, strict=True) if lead_name(label)}
+    named = [channels[index] for index in wanted]
     rates = {channel.rate for channel in named}
     if len(rates) > 1:
         raise MissingLeads("the leads of the MFER file differ in their sampling rates: not recorded at once")
     rate = stated.agreed_rate(next(iter(rates), None))
-    signal, derived, remarks = arrange(
-        (label, _millivolts(channels[index], rows[index], stated) if lead_name(label) else np.empty(0))
-        for index, label in zip(waves, labels, strict=True)
-    )
+    with np.errstate(over="ignore", invalid="ignore"):  # floats of any size: what is not finite is a gap
+        signal, derived, remarks = arrange(
+            (label, _millivolts(channels[index], rows[index], stated) if index in wanted else np.empty(0))
+            for index, label in zip(waves, labels, strict=True)
+        )
     notes = statements.kept(_text(said, note) for note in said[_NOTE])
     started = _started(said)
     return Recording(
@@ -143,12 +145,14 @@ def _rhythm(frames: list[_Frame]) -> _Frame:
     """All frames as one, where their channels are the same."""
     if not frames:
         raise DecodeError("the MFER file holds no waveform of a rhythm")
-    channels, _ = frames[0]
+    channels, rows = frames[0]
+    if len(frames) == 1:
+        return channels, rows
     if any([each.layout() for each in others] != [each.layout() for each in channels] for others, _ in frames):
         raise DecodeError("the frames of the MFER file differ in their channels: send one ECG at a time")
-    if sum(len(rows[0]) for _, rows in frames) > MAX_SAMPLES:
+    if sum(len(part[0]) for _, part in frames) > MAX_SAMPLES:
         raise UnsafeFile(f"more than {MAX_SAMPLES} samples of a lead are no resting ECG")
-    return channels, [np.concatenate(rows) for rows in zip(*(rows for _, rows in frames), strict=True)]
+    return channels, [np.concatenate(parts) for parts in zip(*(part for _, part in frames), strict=True)]
 
 
 def _labels(channels: list[Channel]) -> list[str] | None:
@@ -164,8 +168,9 @@ def _millivolts(channel: Channel, stored: NDArray[np.generic], stated: Stated) -
     samples = stored.astype(np.float64)
     if null is not None:
         samples[samples == null] = np.nan
-    with np.errstate(over="ignore", invalid="ignore"):  # floats of any size: what is not finite is a gap
-        return (samples + (channel.constant(OFFSET) or 0.0)) * ((1.0 if volts is None else volts) * scale)
+    if offset := channel.constant(OFFSET):
+        samples += offset
+    return np.multiply(samples, (1.0 if volts is None else volts) * scale, out=samples)
 
 
 def _skew(channels: list[Channel]) -> tuple[Remark, ...]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile, UnsupportedFormat
 from models.ecg.formats.mfer_definitions import Definition
-from models.ecg.leads import MAX_SAMPLES, lead_name
+from models.ecg.formats.scp_leads import label_of
+from models.ecg.leads import MAX_SAMPLES
 
 BLOCK, SEQUENCES, KIND, LEAD, TYPE, INTERVAL, SENSITIVITY = 0x04, 0x06, 0x08, 0x09, 0x0A, 0x0B, 0x0C
 OFFSET, COMPRESSION, NULL, SKEW = 0x0D, 0x0E, 0x12, 0x43
@@ -20,9 +21,6 @@ _TYPES = {0: "i2", 1: "u2", 2: "i4", 3: "u1", 4: "u2", 5: "i1", 6: "u4", 7: "f4"
 _BEAT, _STATUS = 9, 4
 _HERTZ, _SECONDS, _VOLT = 0, 1, 0
 _LARGEST_EXPONENT = 30
-# Codes beyond the twelve leads; all have the numbers of SCP-ECG.
-_EXTRA = {9: "V7", 11: "V3R", 12: "V4R", 13: "V5R", 14: "V6R", 15: "V7R", 16: "X", 17: "Y", 18: "Z"}
-_EXTRA |= {66: "V8", 67: "V9", 68: "V8R", 69: "V9R"}
 
 
 @dataclass(frozen=True)
@@ -51,13 +49,12 @@ class Channel:
 
     @property
     def label(self) -> str | None:
-        """The lead, by its code, else by the text behind it."""
+        """The lead, by its number, else by the text behind it."""
         if LEAD not in self.said:
             return None
         code = self.said[LEAD].number(0, 2)
         text = self.said[LEAD].value[2:].decode("utf-8", errors="replace").strip("\0 ")[:40]
-        known = f"5.6.3-9-{code}"
-        return known if lead_name(known) else _EXTRA.get(code) or text or f"lead {code}"
+        return label_of(code) or text or f"lead {code}"
 
     @property
     def rate(self) -> float | None:

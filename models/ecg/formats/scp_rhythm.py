@@ -1,37 +1,30 @@
 """SCP-ECG rhythm: sections 3 to 6 (EN 1064:2005 clauses 5.6 to 5.9, annex C) to the samples of each lead.
 
-A lead is stored as differences, Huffman codes or neither. Two further compressions are undone here by our reading of
-the standard, as no public file has them: *reference beat subtraction* adds the beat of section 5 to each zone of
-section 4; *bimodal compression* stores one sample for each few outside of the protected areas, and they are joined by
-straight lines: the value of a group of d stands at its sample d // 2, ends are held, and samples that fill no group
-are stored as they are (as ECGToolkit, Apache-2.0, and biosig understand it).
+A lead is stored as differences, Huffman codes or neither. The beat of section 5 is added where it was subtracted, and
+bimodal compression is undone: see `scp_beats`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, MissingLeads, MissingMetadata, TruncatedFile, UnsafeFile
-from models.ecg.formats import scp_huffman
+from models.ecg.formats import scp_beats, scp_huffman
 from models.ecg.formats.scp_huffman import Table, Values
+from models.ecg.formats.scp_leads import label_of
 from models.ecg.formats.scp_record import Section
 from models.ecg.leads import MAX_SAMPLES, lead_name
 from models.ecg.recording import INDEPENDENT_LEADS
 
 MAX_LEADS = 64
-MAX_BEATS = 5000
-"""Of 8 min, which `MAX_SAMPLES` lets through at 1000 Hz, and 600 a minute."""
 
 _SUBTRACTED, _ALL_AT_ONCE = 0x1, 0x4
 _FIRST_WITHOUT_BIMODAL = 30  # protocol 3.0 reserves the byte
 _UNREAD = 8  # bytes that may be left over behind the last code of a lead
-_ZONE = np.dtype([("type", "<u2"), ("start", "<u4"), ("fiducial", "<u4"), ("end", "<u4")])
-_AREA = np.dtype([("start", "<u4"), ("end", "<u4")])
-_EXTRA = {9: "V7", 10: "V2R", 11: "V3R", 12: "V4R", 13: "V5R", 14: "V6R", 15: "V7R", 16: "X", 17: "Y", 18: "Z"}
-_EXTRA |= {66: "V8", 67: "V9", 68: "V8R", 69: "V9R"}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,11 +63,6 @@ class _Encoded:
     leads: tuple[bytes, ...]
 
 
-def label_of(code: int) -> str:
-    """Name of a lead beyond the twelve, else its code (table of clause 5.6), which `lead_name` knows."""
-    return _EXTRA.get(code, f"5.6.3-9-{code}")
-
-
 def read_rhythm(sections: dict[int, Section]) -> Rhythm:
     """The rhythm of all leads that are among the twelve.
 
@@ -91,22 +79,14 @@ def read_rhythm(sections: dict[int, Section]) -> Rhythm:
     encoded = _encoded(_needed(sections, 6), len(leads.labels))
     tables = scp_huffman.tables(sections[2].content) if 2 in sections else ()
     beat = _encoded(_needed(sections, 5), len(leads.labels)) if leads.subtracted or encoded.bimodal else encoded
-    decimation, rest = divmod(encoded.interval, beat.interval)
-    if rest or (decimation > 1 and not encoded.bimodal):
-        raise DecodeError("the reference beat and the rhythm of the SCP-ECG file differ in their sampling rates")
-    places = _places(_protected(sections, leads, decimation), decimation)
-    stored = [_samples(encoded, lead, int(places[-1]) + 1, tables) for lead in leads.wanted]
-    signals = [encoded.step * (row.astype(np.float64) if decimation == 1 else _spread(row, places)) for row in stored]
+    decimation = _decimation(encoded, beat)
+    signals = _signals(encoded, leads, _places(sections, leads, decimation), tables)
     if leads.subtracted:
-        signals = _with_beats(signals, sections, leads, beat, tables)
-    everything = dict(zip(leads.wanted, signals, strict=True))
-    none = np.empty(0)
-    return Rhythm(
-        labels=leads.labels,
-        nanovolts=tuple(everything.get(index, none) for index in range(len(leads.labels))),
-        rate=1e6 / beat.interval,
-        decimation=decimation,
-    )
+        beats = _beats(_needed(sections, 4), beat, leads, tables)
+        signals = [signal + row for signal, row in zip(signals, beats, strict=True)]
+    known, none = dict(zip(leads.wanted, signals, strict=True)), np.empty(0)
+    nanovolts = tuple(known.get(index, none) for index in range(len(leads.labels)))
+    return Rhythm(labels=leads.labels, nanovolts=nanovolts, rate=1e6 / beat.interval, decimation=decimation)
 
 
 def _needed(sections: dict[int, Section], number: int) -> Section:
@@ -120,7 +100,7 @@ def _leads(section: Section) -> _Leads:
     if count > MAX_LEADS:
         raise UnsafeFile(f"{count} leads are no ECG")
     rows = [section.fields("IIB", 2 + 9 * index) for index in range(count)]
-    labels = tuple(label_of(code) for *_, code in rows)
+    labels = tuple(label_of(number) or f"lead {number}" for *_, number in rows)
     wanted = tuple(index for index, label in enumerate(labels) if lead_name(label))
     if not wanted:
         raise MissingLeads("the SCP-ECG file has none of the twelve leads")
@@ -162,6 +142,14 @@ def _encoded(section: Section, leads: int) -> _Encoded:
     )
 
 
+def _decimation(encoded: _Encoded, beat: _Encoded) -> int:
+    """How many samples one of the rhythm stands for, outside of protected areas; the beat is never decimated."""
+    decimation, rest = divmod(encoded.interval, beat.interval)
+    if rest or (decimation > 1 and not encoded.bimodal):
+        raise DecodeError("the reference beat and the rhythm of the SCP-ECG file differ in their sampling rates")
+    return decimation
+
+
 def _samples(encoded: _Encoded, lead: int, count: int, tables: tuple[Table, ...]) -> Values:
     """(count,) steps of one lead."""
     data = encoded.leads[lead]
@@ -188,66 +176,28 @@ def _summed(values: Values, order: int) -> Values:
     return np.concatenate([values[:1], slopes]).cumsum()
 
 
-def _zones(sections: dict[int, Section]) -> tuple[NDArray[np.void], NDArray[np.void]]:
-    """Subtraction zones and protected areas of each beat; the latter may be left out."""
-    section = _needed(sections, 4)
-    beats = section.fields("HHH")[2]
-    if beats > MAX_BEATS:
-        raise UnsafeFile(f"{beats} beats are no resting ECG")
-    zones = section.content[6 : 6 + beats * _ZONE.itemsize]
-    areas = section.content[6 + len(zones) : 6 + len(zones) + beats * _AREA.itemsize]
-    if len(zones) < beats * _ZONE.itemsize:
-        raise DecodeError(f"section 4 of the SCP-ECG file is too short for {beats} beats")
-    whole = len(areas) == beats * _AREA.itemsize
-    return np.frombuffer(zones, _ZONE), np.frombuffer(areas if whole else b"", _AREA)
-
-
-def _protected(sections: dict[int, Section], leads: _Leads, decimation: int) -> NDArray[np.bool_]:
-    """(samples,) whether a sample is stored by itself."""
-    if decimation == 1:
-        return np.ones(leads.samples, bool)
-    protected = np.zeros(leads.samples, bool)
-    for start, end in _zones(sections)[1].tolist():
-        protected[max(start - leads.start, 0) : max(end - leads.start + 1, 0)] = True
-    return protected
-
-
-def _places(protected: NDArray[np.bool_], decimation: int) -> NDArray[np.float64]:
+def _places(sections: dict[int, Section], leads: _Leads, decimation: int) -> NDArray[np.float64]:
     """(samples,) where each sample lies among those that are stored."""
-    edges = np.flatnonzero(np.diff(protected)) + 1
-    places, stored = [], 0
-    for run in np.split(protected, edges):
-        groups, rest = (0, len(run)) if run[0] else divmod(len(run), decimation)
-        grouped = (np.arange(groups * decimation) - decimation // 2) / decimation
-        places += [stored + np.clip(grouped, 0, max(groups - 1, 0)), stored + groups + np.arange(rest)]
-        stored += groups + rest
-    return np.concatenate(places)
+    if decimation == 1:
+        return np.arange(leads.samples, dtype=np.float64)
+    kept = scp_beats.protected(_needed(sections, 4), leads.start, leads.samples)
+    return scp_beats.places(kept, decimation)
 
 
-def _spread(stored: Values, places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Lines between the samples that are stored."""
-    return np.asarray(np.interp(places, np.arange(len(stored)), stored), np.float64)
-
-
-def _with_beats(
-    signals: list[NDArray[np.float64]],
-    sections: dict[int, Section],
-    leads: _Leads,
-    beat: _Encoded,
-    tables: tuple[Table, ...],
+def _signals(
+    encoded: _Encoded, leads: _Leads, places: NDArray[np.float64], tables: tuple[Table, ...]
 ) -> list[NDArray[np.float64]]:
-    """Add the reference beat where it was subtracted: from beats of its own type, aligned by their fiducials."""
-    length_ms, fiducial, _ = _needed(sections, 4).fields("HHH")
-    samples = length_ms * 1000 // beat.interval
-    if not samples:
-        raise DecodeError("section 4 of the SCP-ECG file states no length of its reference beat")
-    within = np.full(leads.samples, samples)  # index into the beat, behind which stands a zero
-    for kind, start, centre, end in _zones(sections)[0].tolist():
-        if kind == 0:
-            zone = np.arange(max(start, leads.start), min(end, leads.end) + 1)
-            index = zone - centre + fiducial - 1
-            if (within[zone - leads.start] < samples).any():
-                raise DecodeError("reference beats overlap in the SCP-ECG file")
-            within[zone - leads.start] = np.where((index >= 0) & (index < samples), index, samples)
-    beats = (np.append(_samples(beat, lead, samples, tables), 0) * float(beat.step) for lead in leads.wanted)
-    return [signal + whole[within] for signal, whole in zip(signals, beats, strict=True)]
+    """Nanovolts of the leads that are wanted, with lines between the samples that are stored."""
+    count = int(places[-1]) + 1
+    stored = (_samples(encoded, lead, count, tables) * float(encoded.step) for lead in leads.wanted)
+    if count == leads.samples:
+        return list(stored)
+    return [np.interp(places, np.arange(count), row).astype(np.float64) for row in stored]
+
+
+def _beats(section: Section, beat: _Encoded, leads: _Leads, tables: tuple[Table, ...]) -> Iterator[NDArray[np.float64]]:
+    """Nanovolts of what was subtracted from each lead that is wanted."""
+    length = scp_beats.length(section, beat.interval)
+    within = scp_beats.subtracted(section, leads.start, leads.samples, length)
+    for lead in leads.wanted:
+        yield np.append(_samples(beat, lead, length, tables), 0)[within] * float(beat.step)
