@@ -1,8 +1,8 @@
 """SCP-ECG as the tests write it: a small encoder after our own reading of EN 1064, as its corners have no public file.
 
 Tables of Huffman codes of one's own, switches between them, reference beats and bimodal compression are therefore
-tested against what the standard says as we understand it, and not against another device. All is written with loops
-and strings of bits, so that nothing of the reader is used to test it.
+tested against what the standard says as we understand it, and not against another device; all but the last are also
+read by ECGDataKit. All is written with loops and strings of bits, so that nothing of the reader is used to test it.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +55,16 @@ def test_samples_have_every_type_in_both_byte_orders(order: Order, type_code: in
     recording = read(mfer(STEPS + shift, order=order, dtype=dtype, type_code=type_code))
     np.testing.assert_allclose(1e3 * recording.signal, STEPS + shift, rtol=0, atol=1e-9)
     assert recording.sampling_rate == 500
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_another_reader_understands_our_files_alike(order: Order, tmp_path: Path) -> None:
+    file = tmp_path / "made.mwf"
+    offset = definition(0x0D, whole(7, order, 2))
+    file.write_bytes(mfer(STEPS, order=order, block=50, common=offset, sensitivity=quantity(0, -7, 25, order)))
+    recording = read(file.read_bytes())
+    for lead in FileParser().parse(file, units="uV").leads:
+        np.testing.assert_allclose(1e3 * recording.lead(lead.label), lead.samples, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("order", ["little", "big"])

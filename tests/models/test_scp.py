@@ -7,6 +7,7 @@ import warnings
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,6 +151,16 @@ def beats(*, decimation: int, subtracted: bool) -> Beats:
 def test_a_reference_beat_is_added_where_it_was_subtracted(order: int, tables: list[list[Code]] | None) -> None:
     recording = read(scp(STEPS, order=order, tables=tables, beats=beats(decimation=1, subtracted=True)))
     np.testing.assert_allclose(microvolts(recording), STEPS, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("tables", [None, DEFAULT, SWITCHING, LONG], ids=["raw", "default", "switching", "long"])
+def test_another_reader_understands_our_tables_and_beats_alike(tables: list[list[Code]] | None, tmp_path: Path) -> None:
+    for used in (None, beats(decimation=1, subtracted=True)):
+        file = tmp_path / "made.scp"
+        file.write_bytes(scp(STEPS, tables=tables, beats=used))
+        recording = read(file.read_bytes())
+        for lead in FileParser().parse(file, units="uV").leads:
+            np.testing.assert_allclose(1e3 * recording.lead(lead.label), lead.samples, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("subtracted", [False, True])

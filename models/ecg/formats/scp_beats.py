@@ -1,10 +1,10 @@
 """SCP-ECG beats: section 4 (EN 1064:2005 clause 5.7), where beats were subtracted and which samples were all kept.
 
-No public file has such beats: this follows our reading of the standard. *Bimodal compression* keeps one sample for each
-few outside of the protected areas, and they are joined by straight lines: the value of a group of d stands at its
-sample d // 2, the ends are held, and samples that fill no group are kept as they are (so understand it ECGToolkit,
-Apache-2.0, and biosig, which smooths the lines further). Files of versions before 1.3, without protected areas, are
-not understood where they are bimodal.
+No public file has either: this follows our reading of the standard. Of subtracted beats, ECGDataKit reads our own files
+alike. *Bimodal compression* keeps one sample for each few outside of the protected areas, and they are joined by
+straight lines: the value of a group of d stands at its sample d // 2, the ends are held, and samples that fill no group
+are kept as they are (as ECGToolkit and biosig describe it, of which the latter smooths the lines further); no other
+reader was at hand for it. Bimodal files of early versions, without protected areas, are refused.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ at a time, and the beginnings between from the jumps of 32, 16, … 1. A table t
 of the bits, so that switching is a step like any other.
 
 No public file has tables of its own or switches between them: these follow our reading of the standard, by which the
-bits behind a prefix are a signed number that is added to the base value.
+bits behind a prefix are a signed number that is added to the base value; ECGDataKit reads our own such files alike.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def _signals(
 ) -> list[NDArray[np.float64]]:
     """Nanovolts of the leads that are wanted, with lines between the samples that are stored."""
     count = int(places[-1]) + 1
-    stored = (_samples(encoded, lead, count, tables) * float(encoded.step) for lead in leads.wanted)
+    stored = (_samples(encoded, lead, count, tables).astype(np.float64) * encoded.step for lead in leads.wanted)
     if count == leads.samples:
         return list(stored)
     return [np.interp(places, np.arange(count), row).astype(np.float64) for row in stored]
