@@ -251,6 +251,13 @@ def test_what_cannot_be_is_nothing_and_no_reason_to_refuse() -> None:
     assert (bare.patient_id, bare.device) == (None, None)
 
 
+@pytest.mark.parametrize("mark", [0, 29999, 0xFFFF])
+def test_no_interval_begins_with_a_wave_that_was_not_found(mark: int) -> None:
+    without_p = struct.pack("<BBHH5H3h", 1, 0, 29999, 0, mark, mark, 260, 350, 640, 29999, -30, 29999)
+    known = read(scp(STEPS, more={7: without_p})).measured.known()
+    assert known == {"qrs_duration": 90, "qt_interval": 380, "qrs_axis": -30}
+
+
 @pytest.mark.parametrize(("formula", "name"), [(0, "qtc"), (1, "qtc_bazett"), (2, "qtc_hodges"), (255, "qtc")])
 def test_a_corrected_qt_goes_by_the_name_of_its_formula(formula: int, name: str) -> None:
     assert read(scp(STEPS, more={7: scp_files.measurements(formula=formula)})).measured.known()[name] == 425

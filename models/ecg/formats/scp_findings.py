@@ -38,14 +38,18 @@ def _known(value: int) -> float | None:
 
 
 def _waves(block: tuple[int, ...]) -> dict[str, float | None]:
-    """Durations between the marks of the reference beat, milliseconds; axes in degrees, 999 or 29999 for none."""
+    """Durations between the marks of the reference beat, milliseconds; axes in degrees, 999 or 29999 for none.
+
+    A wave that ends where it begins, as at 0 and 0, is none, and no interval begins with it.
+    """
     p_on, p_off, qrs_on, qrs_off, t_off = (None if mark in _UNDEFINED - {0} else mark for mark in block[:5])
+    p, qrs = _between(p_on, p_off), _between(qrs_on, qrs_off)
     p_axis, qrs_axis, t_axis = (float(axis) if abs(axis) <= 180 else None for axis in block[5:])
     return {
-        "p_duration": _between(p_on, p_off),
-        "pr_interval": _between(p_on, qrs_on),
-        "qrs_duration": _between(qrs_on, qrs_off),
-        "qt_interval": _between(qrs_on, t_off),
+        "p_duration": p,
+        "pr_interval": _between(p_on, qrs_on) if p else None,
+        "qrs_duration": qrs,
+        "qt_interval": _between(qrs_on, t_off) if qrs else None,
         "p_axis": p_axis,
         "qrs_axis": qrs_axis,
         "t_axis": t_axis,
