@@ -109,7 +109,8 @@ def _frames(data: bytes) -> tuple[list[_Frame], dict[int, list[Definition]]]:
         elif each.tag == _POINTER:
             pointer = each.number() if each.value else None
         elif each.tag == _WAVES:
-            channels = [_channel(common, own[index], alone=count == 1) for index in range(count)]
+            shared = common if count == 1 else _nameless(common)
+            channels = [Channel({**shared, **own.get(index, {})}) for index in range(count)]
             if not channels[0].is_beat:
                 frames.append((channels, mfer_frame.samples(channels, each)))
                 _check_pointer(frames, pointer)
@@ -127,10 +128,9 @@ def _define(target: dict[int, Definition], definition: Definition) -> None:
         target.pop(definition.tag, None)
 
 
-def _channel(common: dict[int, Definition], own: dict[int, Definition], *, alone: bool) -> Channel:
+def _nameless(common: dict[int, Definition]) -> dict[int, Definition]:
     """A lead that is named for all channels at once names none of several."""
-    shared = common if alone else {tag: each for tag, each in common.items() if tag != mfer_frame.LEAD}
-    return Channel({**shared, **own})
+    return {tag: each for tag, each in common.items() if tag != mfer_frame.LEAD}
 
 
 def _check_pointer(frames: list[_Frame], pointer: int | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ class Channel:
     @property
     def rate(self) -> float | None:
         """Hertz."""
-        unit, value = self._quantity(INTERVAL)
+        unit, value = _quantity(self.said.get(INTERVAL))
         if value is None:
             return None
         if unit not in (_HERTZ, _SECONDS) or value <= 0:
@@ -69,7 +70,7 @@ class Channel:
     @property
     def volts(self) -> float | None:
         """Volts of one step."""
-        unit, value = self._quantity(SENSITIVITY)
+        unit, value = _quantity(self.said.get(SENSITIVITY))
         if value is not None and (unit != _VOLT or value <= 0):
             raise DecodeError(f"a lead of the MFER file has a sensitivity of {value:g} in unit {unit}, no volts")
         return value
@@ -91,17 +92,18 @@ class Channel:
             raise DecodeError(f"tag {tag:02X} of the MFER file has {len(value)} bytes, a sample {dtype.itemsize}")
         return float(np.frombuffer(value, dtype)[0].item())
 
-    def _quantity(self, tag: int) -> tuple[int, float | None]:
-        """Unit and mantissa × 10 ** exponent; none where nothing is defined."""
-        if tag not in self.said:
-            return 0, None
-        definition = self.said[tag]
-        if not 3 <= len(definition.value) <= 6:
-            raise DecodeError(f"tag {tag:02X} of the MFER file has {len(definition.value)} bytes, not 3 to 6")
-        exponent, mantissa = definition.number(1, 2, signed=True), definition.number(2, signed=True)
-        if abs(exponent) > _LARGEST_EXPONENT:
-            raise DecodeError(f"tag {tag:02X} of the MFER file has an exponent of {exponent}")
-        return definition.value[0], float(f"{mantissa}e{exponent}")
+
+@lru_cache(maxsize=8)  # all channels mostly share one
+def _quantity(definition: Definition | None) -> tuple[int, float | None]:
+    """Unit and mantissa × 10 ** exponent; none where nothing is defined."""
+    if definition is None:
+        return 0, None
+    if not 3 <= len(definition.value) <= 6:
+        raise DecodeError(f"tag {definition.tag:02X} of the MFER file has {len(definition.value)} bytes, not 3 to 6")
+    exponent, mantissa = definition.number(1, 2, signed=True), definition.number(2, signed=True)
+    if abs(exponent) > _LARGEST_EXPONENT:
+        raise DecodeError(f"tag {definition.tag:02X} of the MFER file has an exponent of {exponent}")
+    return definition.value[0], float(f"{mantissa}e{exponent}")
 
 
 def ordered(dtype: np.dtype[np.generic], definition: Definition) -> np.dtype[np.generic]:
