@@ -13,13 +13,16 @@ from models.ecg.formats import (
     dicom,
     fhir,
     foreign,
+    ishne,
     json_document,
+    mfer,
     mortara,
     muse,
     pdf_report,
     philips,
     picture,
     schiller,
+    scp,
     wfdb_record,
 )
 from models.ecg.recording import Recording
@@ -44,6 +47,9 @@ class Format(Protocol):
 # From the surest mark to the weakest: DICOM, the root element and the magic numbers first, any table last.
 FORMATS: tuple[Format, ...] = (
     dicom,
+    scp,
+    ishne,
+    mfer,
     muse,
     philips,
     cardiosoft,
