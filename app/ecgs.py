@@ -32,12 +32,19 @@ POLL_SECONDS = 0.5
 
 MAX_PARTS = 16
 MEDIA_TYPES = {
-    "application/octet-stream": "any of the formats below: the content decides, not the label",
-    "application/dicom": "12-lead, General, General 32-bit or Ambulatory ECG Waveform Storage",
-    "application/zip": "a WFDB record: header and signal files; or one DICOM, XML, CSV or JSON file",
-    "application/xml": "the export of a resting ECG by GE CardioSoft or CASE",
+    "application/octet-stream": "any format that is read: the content decides, not the label. Those without a media type"
+    " of their own come so: SCP-ECG (EN 1064), EDF, EDF+, BDF, ISHNE 1.0, MFER, NumPy (.npy, .npz), MATLAB (.mat)",
+    "application/dicom": "12-lead, General, General 32-bit, Ambulatory ECG or Hemodynamic Waveform Storage",
+    "application/xml": "the export of a resting ECG: GE MUSE, GE CardioSoft or CASE, Philips (1.03 to 1.04.02), Schiller"
+    " SEMA, Mortara ELI, HL7 annotated ECG",
+    "application/fhir+json": "an Observation with SampledData of R4 or R5, or a Bundle with one",
+    "application/json": '{"sampling_rate_hz": 500, "unit": "mV", "leads": {"I": [...], ...}}; or a FHIR resource',
     "text/csv": "a header of lead names; '# fs=500' and '# unit=mV' above it, or the query parameters",
-    "application/json": '{"sampling_rate_hz": 500, "unit": "mV", "leads": {"I": [...], ...}}',
+    "text/tab-separated-values": "the same with tabs",
+    "application/vnd.apache.parquet": "a column a lead; rate and unit in its metadata, or the query parameters",
+    "application/pdf": "a report whose curves are lines and hold at least 7 s of all leads at once",
+    "application/zip": "one file of any of these, or the header and signal files of a WFDB record",
+    "application/gzip": "one file of any of these",
 }
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 

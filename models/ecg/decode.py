@@ -72,7 +72,7 @@ def decode(data: bytes, stated: Stated | None = None) -> Recording:
     Parameters
     ----------
     data : bytes
-        The file: DICOM, WFDB (a zip of header and signal), CardioSoft XML, CSV, JSON, or a zip with one of them.
+        The file, in one of `FORMATS`; or a zip or gzip of it, or a zip of the files of one WFDB record.
     stated : Stated, optional
         What the sender says beside the file.
 
@@ -90,9 +90,7 @@ def decode(data: bytes, stated: Stated | None = None) -> Recording:
         return _decode_members(archive.unpack(data), stated)
     found = _format_of(data)
     if found is None:
-        raise UnsupportedFormat(
-            "these bytes are none of DICOM, WFDB, CardioSoft XML, CSV and JSON: export the ECG as one of them"
-        )
+        raise UnsupportedFormat("these bytes begin like no ECG format that is read here")
     return found.read(data, stated)
 
 

@@ -64,7 +64,10 @@ class UnsupportedFormat(EcgError):
 
     code = "unsupported-format"
     title = "This is no ECG format that is read here"
-    advice = "Send DICOM (12-lead or General ECG), WFDB (a zip of header and signal), CardioSoft XML, CSV or JSON."
+    advice = (
+        "Send the export of the electrocardiograph or archive: DICOM, SCP-ECG, HL7 aECG, the XML of GE, Philips, Schiller "
+        "or Mortara, FHIR, EDF, BDF, ISHNE, MFER, WFDB (a zip of header and signal), CSV, JSON, NumPy, Parquet or MAT."
+    )
 
 
 class EmptyFile(UnsupportedFormat):
