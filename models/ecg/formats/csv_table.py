@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile
-from models.ecg.formats.table import MAX_LEADS, Table, by_lead, recording_of
+from models.ecg.formats.table import MAX_LEADS, Table, bare, by_lead, recording_of
 from models.ecg.leads import MAX_SAMPLES, lead_name
 from models.ecg.recording import Recording
 from models.ecg.stated import Stated
@@ -25,7 +25,7 @@ _LINE = 4096  # bytes that are looked at of each of them
 _UTF8, _UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _COMMENT = re.compile(r"\s*(\w+(?: \w+)*) ?(?:[=:]| (?=\d))\s*(\S.*)")
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?|nan|NaN|")
-_QUOTED_COMMA = re.compile(rb'"([-+]?\d{0,12}),(\d{0,12})"')
+_QUOTED_COMMA = re.compile(rb'"([-+]?\d{1,12}),(\d{1,12})"')
 _EMPTY_CELL = rb"(?:(?<=[%b\n])|^)[ \t]*(?:N/?A|null|None)?[ \t]*(?=[%b\r\n]|$)"
 
 
@@ -53,8 +53,8 @@ class _Preface:
 
 def matches(data: bytes) -> bool:
     """Whether this is text with names of leads, or with numbers, in at least two columns."""
-    preface = _preface(_utf8(data[: 4 * _LINE * 8]))
-    return preface is not None and (preface.numbers or any(map(lead_name, preface.cells)))
+    preface = _preface(_utf8(data[: _MAX_PREFACE * _LINE]))
+    return preface is not None and (preface.numbers or any(lead_name(bare(cell)) for cell in preface.cells))
 
 
 def read(data: bytes, stated: Stated) -> Recording:

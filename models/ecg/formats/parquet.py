@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile, UnsupportedFormat
-from models.ecg.formats.table import MAX_LEADS, Table, recording_of
+from models.ecg.formats.table import MAX_LEADS, Table, bare, recording_of
 from models.ecg.leads import MAX_SAMPLES, lead_name
 from models.ecg.recording import Recording
 from models.ecg.stated import Stated
@@ -94,7 +94,7 @@ def _check_sizes(footer: Any) -> None:  # a pyarrow.parquet.FileMetaData, which 
 def _is_number(name: str, column: Any) -> bool:  # a pyarrow.ChunkedArray, which has no types
     """Whether a column holds numbers; one of something else is left out, unless it has the name of a lead."""
     number = str(column.type) in _NUMBERS
-    if not number and lead_name(name):
+    if not number and lead_name(bare(name)):
         raise DecodeError(f"column {name[:40]!r} of the Parquet file holds {str(column.type)[:40]}, not numbers")
     return number
 

@@ -26,8 +26,8 @@ RATE_KEYS = frozenset(
 )
 UNIT_KEYS = frozenset({"unit", "units"})
 
-_NUMBER = re.compile(r"[-+]?\d{1,9}(?:\.\d{0,12})?")
-_RATE = re.compile(r"(\d{1,9}(?:\.\d{0,12})?)\s*(?:hz)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?\d{1,9}(?:\.\d{0,20})?")
+_RATE = re.compile(r"(\d{1,9}(?:\.\d{0,20})?)\s*(?:hz)?", re.IGNORECASE)
 _LABEL_UNIT = re.compile(r"[\s_/(\[]\s*([munµμ]?V)\s*[)\]]?", re.IGNORECASE)
 _TIME = re.compile(r"(?:time|t)\s*(?:[(\[_]\s*(s|sec|seconds|ms|milliseconds)\s*[)\]]?)?", re.IGNORECASE)
 _ANSWERS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
@@ -74,7 +74,7 @@ def recording_of(table: Table, stated: Stated, source_format: str) -> Recording:
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused by the recording
         rows = table.rows * unit
     channels = zip(labels, rows, clocks, strict=True)
-    signal, derived, remarks = arrange((_bare(label), samples) for label, samples, clock in channels if not clock)
+    signal, derived, remarks = arrange((bare(label), samples) for label, samples, clock in channels if not clock)
     statements = kept(table.statements)
     answer = _ANSWERS.get(said.get("paced", "").lower())
     return Recording(
@@ -160,7 +160,7 @@ def _unit_in(label: str) -> re.Match[str] | None:
     return next((found for n in range(len(tail)) if (found := _LABEL_UNIT.fullmatch(tail, n))), None)
 
 
-def _bare(label: str) -> str:
+def bare(label: str) -> str:
     """A label without its unit."""
     found = _unit_in(label)
     return label.rstrip().removesuffix(found[0]) if found else label
