@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import io
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -189,6 +190,33 @@ def test_matlab_7_3_says_how_to_save_it() -> None:
 def test_a_small_mat_file_that_inflates_without_end_is_refused() -> None:
     with pytest.raises(UnsafeFile, match="inflate"):
         matlab.read(mat(ecg=np.zeros((12, 2_000_000)), compress=True), STATED)
+
+
+def test_cells_within_cells_without_end_are_passed_over() -> None:
+    inner = b""
+    for _ in range(30_000):
+        head = struct.pack("<6I2i2I", 6, 8, 1, 0, 5, 8, 1, 1, 1, 0)
+        inner = struct.pack("<2I", 14, len(head) + len(inner)) + head + inner
+        if len(inner) > 2**20:
+            break
+    with pytest.raises(UnsupportedFormat, match="nothing says"):
+        matlab.read(mat()[:128] + inner, STATED)
+
+
+def test_millions_of_empty_elements_are_not_built() -> None:
+    many = struct.pack("<2I", 14, 8 * 2**22) + struct.pack("<2I", 1, 0) * 2**22
+    with pytest.raises(UnsupportedFormat, match="nothing says"):
+        matlab.read(mat()[:128] + many, STATED)
+    with pytest.raises(UnsafeFile, match="100 arrays"):
+        matlab.read(mat()[:128] + struct.pack("<2I", 1, 0) * 2**22, STATED)
+
+
+def test_a_matrix_of_bytes_is_not_blown_up_before_it_is_refused() -> None:
+    tracemalloc.start()
+    with pytest.raises(UnsafeFile, match="no ECG"):
+        numpy_array.read(npy(np.zeros((60, 400_000), np.int8)), STATED)
+    assert tracemalloc.get_traced_memory()[1] < 100e6
+    tracemalloc.stop()
 
 
 def forged(shape: str, kind: str = "'<f8'", size: int = 1000) -> bytes:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile
-from models.ecg.formats.table import MAX_LEADS, Table, bare, by_lead, recording_of
+from models.ecg.formats.table import MAX_CELLS, MAX_LEADS, Table, bare, by_lead, recording_of
 from models.ecg.leads import MAX_SAMPLES, lead_name
 from models.ecg.recording import Recording
 from models.ecg.stated import Stated
@@ -147,7 +147,7 @@ def _numbers(body: bytes, separator: str) -> NDArray[np.float64]:
     mark = separator.encode()
     across = body.partition(b"\n")[0].count(mark) + 1
     down = body.count(b"\n") + 1
-    if max(across, down) > MAX_SAMPLES or across * down > MAX_LEADS * MAX_SAMPLES:
+    if max(across, down) > MAX_SAMPLES or across * down > MAX_CELLS:
         raise UnsafeFile(f"a table of {down} rows and {across} columns is no ECG")
     if b'"' in body:
         body = (_QUOTED_COMMA.sub(rb"\1.\2", body) if mark == b"," else body).replace(b'"', b"")

@@ -27,6 +27,7 @@ from models.ecg.statements import kept, paced
 MAX_DEPTH = 16
 MAX_CONTAINERS = 100_000
 MAX_LEADS = 64
+MAX_CELLS = 16 * MAX_SAMPLES
 
 _DERIVABLE = tuple(lead for lead in LEADS if lead not in INDEPENDENT_LEADS)
 _WANTED = 'send {"sampling_rate_hz": …, "unit": …, "leads": {name: samples}}, or "signal" and "lead_names"'
@@ -137,6 +138,8 @@ def _check_nesting(data: bytes) -> None:
     opening = (brackets == ord("[")) | (brackets == ord("{"))
     if np.count_nonzero(opening) > MAX_CONTAINERS:
         raise UnsafeFile(f"the JSON document has more than {MAX_CONTAINERS} parts")
+    if data.count(b",") > MAX_CELLS:
+        raise UnsafeFile(f"the JSON document has more than {MAX_CELLS} numbers, more than any resting ECG")
     depth = np.cumsum(np.where(opening, 1, -1))
     if depth.max(initial=0) > MAX_DEPTH:
         raise UnsafeFile(f"the JSON document is nested deeper than {MAX_DEPTH} levels")

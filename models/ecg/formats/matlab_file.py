@@ -10,6 +10,7 @@ import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ _MATRIX, _COMPRESSED = 14, 15
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _TEXTS = {16: "utf-8", 17: "utf-16", 18: "utf-32"}
 _CELL, _CHAR = 1, 4
+_LONGEST_SHAPE, _LONGEST_TEXT = 64, 4096  # bytes
 _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
 _COMPLEX = 0x0800
 _LEVEL_4_TYPES = ("f8", "f4", "i4", "i2", "u2", "u1")
@@ -94,7 +96,7 @@ def _level_5(data: bytes) -> Iterator[tuple[str, NDArray[np.generic]]]:
         if kind == _COMPRESSED:
             content, _ = inflate(element.data, ZLIB, left)
             left -= len(content)
-            yield from _named(_Bytes(content, element.order).elements())
+            yield from _named(islice(_Bytes(content, element.order).elements(), 1))
         else:
             yield from _named([(kind, element)])
 
@@ -106,16 +108,18 @@ def _named(elements: Iterable[tuple[int, _Bytes]]) -> Iterator[tuple[str, NDArra
             yield name, array
 
 
-def _matrix(element: _Bytes) -> tuple[str, NDArray[np.generic] | None]:
-    """Name and content of one array; None for the kinds that are passed over."""
-    parts = list(element.elements()) if len(element.data) >= 8 else []
-    if len(parts) < 3 or len(parts[0][1].data) != 8:
+def _matrix(element: _Bytes, *, inner: bool = False) -> tuple[str, NDArray[np.generic] | None]:
+    """Name and content of one array; None for the kinds that are passed over, as cells within cells are."""
+    parts = list(islice(element.elements(), MAX_ARRAYS))
+    if len(parts) < 3 or len(parts[0][1].data) != 8 or len(parts[1][1].data) > _LONGEST_SHAPE:
         return "", None
     (flags,) = struct.unpack_from(f"{element.order}I", parts[0][1].data)
     shape = [int(size) for size in parts[1][1].numbers(parts[1][0])]
     name = parts[2][1].data.decode("latin-1")[:63]
     if flags & 0xFF == _CELL:
-        return name, _texts(parts[3:])
+        return name, None if inner else _texts(parts[3:])
+    if flags & 0xFF == _CHAR and len(parts) > 3 and len(parts[3][1].data) > _LONGEST_TEXT:
+        return name, None
     if len(parts) < 4 or flags & _COMPLEX or (flags & 0xFF != _CHAR and flags & 0xFF not in _CLASSES):
         return name, None
     return name, _shaped(parts[3], flags & 0xFF, shape)
@@ -124,7 +128,7 @@ def _matrix(element: _Bytes) -> tuple[str, NDArray[np.generic] | None]:
 def _shaped(part: tuple[int, _Bytes], kind: int, shape: list[int]) -> NDArray[np.generic]:
     """Numbers, column by column, in the type of their class: small ones are stored in a smaller type."""
     flat: NDArray[np.generic] = _letters(*part) if kind == _CHAR else part[1].numbers(part[0])
-    if any(size < 0 for size in shape) or len(shape) > 8 or np.prod(shape, dtype=object) != flat.size:
+    if any(size < 0 for size in shape) or np.prod(shape, dtype=object) != flat.size:
         raise DecodeError(f"an array of the MAT file has {flat.size} elements, which shape {shape[:8]} does not")
     array = flat.reshape(shape, order="F")
     if kind != _CHAR:
@@ -144,7 +148,7 @@ def _letters(kind: int, element: _Bytes) -> NDArray[np.str_]:
 
 def _texts(cells: list[tuple[int, _Bytes]]) -> NDArray[np.generic] | None:
     """A cell array of texts; None if there is anything else in it."""
-    arrays = [_matrix(cell)[1] for kind, cell in cells[:MAX_ARRAYS] if kind == _MATRIX]
+    arrays = [_matrix(cell, inner=True)[1] for kind, cell in cells if kind == _MATRIX]
     texts = [str(array[0]) for array in arrays if array is not None and array.dtype.kind == "U" and array.shape == (1,)]
     return np.array(texts) if texts and len(texts) == len(cells) else None
 

@@ -44,7 +44,7 @@ def rows_of(array: NDArray[np.generic]) -> NDArray[np.float64]:
     matrix = array.squeeze()
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu":
         raise DecodeError(f"an array of {array.dtype} of shape {array.shape} is no matrix of leads and samples")
-    return by_lead(matrix.astype(np.float64))
+    return by_lead(matrix).astype(np.float64)
 
 
 def _signal(arrays: Arrays) -> NDArray[np.generic]:

@@ -85,7 +85,8 @@ def _table(data: bytes) -> Any:  # a pyarrow.Table, which has no types
 
 def _check_sizes(footer: Any) -> None:  # a pyarrow.parquet.FileMetaData, which has no types
     inflated = sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
-    if footer.num_columns > MAX_LEADS or footer.num_rows > MAX_SAMPLES or inflated > MAX_INFLATED:
+    cells = footer.num_rows * footer.num_columns
+    if footer.num_columns > MAX_LEADS or footer.num_rows > MAX_SAMPLES or max(8 * cells, inflated) > MAX_INFLATED:
         raise UnsafeFile(
             f"a table of {footer.num_rows} rows and {footer.num_columns} columns, {inflated} bytes, is no ECG"
         )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +21,16 @@ from models.ecg.statements import kept, paced
 from models.ecg.units import millivolts_per
 
 MAX_LEADS = 64
+MAX_CELLS = 16 * MAX_SAMPLES
+"""Of one table: 64 MB as floating point numbers, of which two or three exist at a time."""
+
 RATE_KEYS = frozenset(
     {"fs", "rate", "hz", "frequency", "sampling_rate", "sampling_rate_hz", "sampling_frequency", "sample_rate"}
     | {"curr_sample_rate"}  # in the MAT files into which CODE-15 % is often unpacked
 )
 UNIT_KEYS = frozenset({"unit", "units"})
+
+_Number = TypeVar("_Number", bound=np.generic)
 
 _NUMBER = re.compile(r"[-+]?\d{1,9}(?:\.\d{0,20})?")
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{0,20})?)\s*(?:hz)?", re.IGNORECASE)
@@ -97,7 +103,7 @@ def recording_of(table: Table, stated: Stated, source_format: str) -> Recording:
     )
 
 
-def by_lead(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def by_lead(matrix: NDArray[_Number]) -> NDArray[_Number]:
     """(leads, samples) of a matrix that does not say which of its axes is which: an ECG has more samples than leads.
 
     Raises
@@ -110,7 +116,7 @@ def by_lead(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     leads, samples = sorted(matrix.shape)
     if leads == samples:
         raise DecodeError(f"a matrix of {leads} x {samples} does not show which are the leads and which the samples")
-    if leads > MAX_LEADS or samples > MAX_SAMPLES:
+    if leads > MAX_LEADS or samples > MAX_SAMPLES or leads * samples > MAX_CELLS:
         raise UnsafeFile(f"a matrix of {leads} x {samples} is no ECG")
     return matrix if matrix.shape[0] == leads else matrix.T
 
