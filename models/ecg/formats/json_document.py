@@ -27,7 +27,8 @@ from models.ecg.statements import kept, paced
 MAX_DEPTH = 16
 MAX_CONTAINERS = 100_000
 MAX_LEADS = 64
-MAX_CELLS = 16 * MAX_SAMPLES
+MAX_CELLS = 12 * MAX_SAMPLES
+"""Numbers of one document, each an object of its own until it is in an array."""
 
 _DERIVABLE = tuple(lead for lead in LEADS if lead not in INDEPENDENT_LEADS)
 _WANTED = 'send {"sampling_rate_hz": …, "unit": …, "leads": {name: samples}}, or "signal" and "lead_names"'

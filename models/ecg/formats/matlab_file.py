@@ -27,7 +27,7 @@ _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f
 _TEXTS = {16: "utf-8", 17: "utf-16", 18: "utf-32"}
 _CELL, _CHAR = 1, 4
 _LONGEST_SHAPE, _LONGEST_TEXT = 64, 4096  # bytes
-_CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
+_CLASSES = range(6, 16)  # double, single, and the whole numbers of 8 to 64 bits
 _COMPLEX = 0x0800
 _LEVEL_4_TYPES = ("f8", "f4", "i4", "i2", "u2", "u1")
 _NAME = re.compile(rb"[A-Za-z]\w{0,62}\0")
@@ -126,14 +126,12 @@ def _matrix(element: _Bytes, *, inner: bool = False) -> tuple[str, NDArray[np.ge
 
 
 def _shaped(part: tuple[int, _Bytes], kind: int, shape: list[int]) -> NDArray[np.generic]:
-    """Numbers, column by column, in the type of their class: small ones are stored in a smaller type."""
+    """Numbers, column by column, in the type that they are stored in: it may be smaller than that of their class."""
     flat: NDArray[np.generic] = _letters(*part) if kind == _CHAR else part[1].numbers(part[0])
     if any(size < 0 for size in shape) or np.prod(shape, dtype=object) != flat.size:
         raise DecodeError(f"an array of the MAT file has {flat.size} elements, which shape {shape[:8]} does not")
     array = flat.reshape(shape, order="F")
-    if kind != _CHAR:
-        return array.astype(_CLASSES[kind], copy=False)
-    return np.array(["".join(row) for row in array.tolist()]) if array.ndim == 2 else array
+    return np.array(["".join(row) for row in array.tolist()]) if kind == _CHAR and array.ndim == 2 else array
 
 
 def _letters(kind: int, element: _Bytes) -> NDArray[np.str_]:
