@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 
@@ -59,3 +60,17 @@ class Measurements:
 
 UNMEASURED = Measurements()
 """Nothing was measured."""
+
+
+def plausible(values: Mapping[str, float | None]) -> Measurements:
+    """Measurements of these names; those that nothing can have, and names of no measurement, are left out.
+
+    Rates and intervals lie above 0 and below a minute, axes in −180 to 180 degrees.
+    """
+    names = {field.name for field in fields(Measurements)}
+    kept = {name: float(value) for name, value in values.items() if name in names and value is not None}
+    return Measurements(**{name: value for name, value in kept.items() if _can_be(name, value)})
+
+
+def _can_be(name: str, value: float) -> bool:
+    return -180 <= value <= 180 if name.endswith("_axis") else 0 < value < 60_000

@@ -15,6 +15,9 @@ _SEXES: dict[str, Sex] = {"f": "F", "female": "F", "w": "F", "woman": "F", "m": 
 OLDEST = 130
 """Years; PTB-XL writes 300 for everybody above 89 (Wagner et al., Sci Data 2020;7:154), which is no age."""
 
+TALLEST, HEAVIEST = 280.0, 650.0
+"""Centimetres and kilograms; the limits of `models.ecg.recording.Recording`."""
+
 
 def age_in_years(text: str | None) -> float | None:
     """Years of ``59``, ``042Y``, ``010M``, ``003W`` or ``020D`` (DICOM PS3.5, VR AS); None for anything else."""
@@ -39,3 +42,19 @@ def completed_age(age: float) -> tuple[int, Literal["Y", "M"]]:
 def sex_of(text: str | None) -> Sex | None:
     """F or M as a file spells them; None for unknown, other and everything else."""
     return _SEXES.get((text or "").strip().lower())
+
+
+def height_of(text: str | None) -> float | None:
+    """Centimetres, as text says them; None for no number, and for a height that nobody has."""
+    return _within(text, TALLEST)
+
+
+def weight_of(text: str | None) -> float | None:
+    """Kilograms, as text says them; None for no number, and for a weight that nobody has."""
+    return _within(text, HEAVIEST)
+
+
+def _within(text: str | None, most: float) -> float | None:
+    found = re.fullmatch(r"\d{1,3}(?:\.\d{1,6})?", (text or "").strip())
+    number = float(found[0]) if found else 0.0
+    return number if 0 < number <= most else None

@@ -204,7 +204,8 @@ def twelve_leads(
         raise DecodeError(f"the leads differ in length: {lengths}")
 
     i, ii = np.asarray(leads["I"], np.float64), np.asarray(leads["II"], np.float64)
-    from_limbs = {"III": ii - i, "aVR": -(i + ii) / 2, "aVL": i - ii / 2, "aVF": ii - i / 2}
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused by the recording
+        from_limbs = {"III": ii - i, "aVR": -(i + ii) / 2, "aVL": i - ii / 2, "aVF": ii - i / 2}
     gappy = tuple(lead for lead in from_limbs if lead in leads and not np.isfinite(leads[lead]).all())
     derived = tuple(lead for lead in from_limbs if lead not in leads or lead in gappy)
     signal = np.stack([from_limbs[lead] if lead in derived else np.asarray(leads[lead], np.float64) for lead in LEADS])

@@ -102,3 +102,8 @@ def test_a_cut_document_is_told_apart_from_a_broken_one() -> None:
         decode(text[:60])
     with pytest.raises(DecodeError, match="no JSON"):
         decode(text.replace(b":", b";", 1))
+
+
+def test_a_list_without_end_is_refused_before_it_is_parsed() -> None:
+    with pytest.raises(UnsafeFile, match="numbers"):
+        decode(b'{"fs":500,"unit":"mV","x":[' + b"0," * 6_000_001 + b"0]}")

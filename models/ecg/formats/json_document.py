@@ -1,7 +1,8 @@
 """JSON: ``{"sampling_rate_hz": 500, "unit": "uV", "leads": {"I": [...], ...}, "patient": {"age": 78, "sex": "F"}}``.
 
 The signal may also come as ``"signal": [[...], ...]`` with ``"lead_names": [...]``, one list a lead. A sample that is
-missing is null or NaN.
+missing is null or NaN. What else may be said is what `models.ecg.writers.json_document` writes: height and weight of
+the patient, ``acquired_at``, ``device``, ``filters``, ``paced``, ``measurements``, ``statements``, ``derived``.
 """
 
 from __future__ import annotations
@@ -17,16 +18,21 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, Validation
 
 from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile, UnsupportedFormat
 from models.ecg.leads import MAX_SAMPLES, arrange
-from models.ecg.patient import age_in_years, sex_of
-from models.ecg.recording import Recording
+from models.ecg.measurements import plausible
+from models.ecg.patient import age_in_years, height_of, sex_of, weight_of
+from models.ecg.recording import INDEPENDENT_LEADS, LEADS, Filters, Recording
 from models.ecg.stated import Stated
+from models.ecg.statements import kept, paced
 
 MAX_DEPTH = 16
 MAX_CONTAINERS = 100_000
 MAX_LEADS = 64
+MAX_CELLS = 12 * MAX_SAMPLES
+"""Numbers of one document, each an object of its own until it is in an array."""
 
+_DERIVABLE = tuple(lead for lead in LEADS if lead not in INDEPENDENT_LEADS)
 _WANTED = 'send {"sampling_rate_hz": …, "unit": …, "leads": {name: samples}}, or "signal" and "lead_names"'
-_OPENING, _CLOSING = (np.isin(np.arange(256), [ord(c) for c in brackets]) for brackets in ("[{", "]}"))
+_OTHERS = bytes(set(range(256)) - set(b"[]{}"))
 _NAN = re.compile(rb"(?<=[\[,\s])NaN(?=[\],\s])")
 
 # A sender's own identifier may be a number; everything else keeps its type.
@@ -37,6 +43,14 @@ class _Patient(BaseModel, extra="ignore"):
     age: _Text | None = None
     sex: str | None = None
     id: _Text | None = None
+    height: _Text | None = None
+    weight: _Text | None = None
+
+
+class _Filters(BaseModel, extra="ignore"):
+    high_pass: float | None = None
+    low_pass: float | None = None
+    notch: float | None = None
 
 
 class _Document(BaseModel, extra="ignore"):
@@ -51,6 +65,10 @@ class _Document(BaseModel, extra="ignore"):
     device: str | None = None
     paced: bool | None = None
     patient: _Patient = _Patient()
+    filters: _Filters = _Filters()
+    measurements: dict[str, float | None] = {}
+    statements: list[str] = []
+    derived: list[str] = []
 
 
 def matches(data: bytes) -> bool:
@@ -74,19 +92,25 @@ def read(data: bytes, stated: Stated) -> Recording:
     rate = stated.agreed_rate(document.sampling_rate)
     scale = stated.agreed_unit(document.unit)
     labels = stated.agreed_leads(names, len(rows))
-    channels = ((label, _samples(label, row) * scale) for label, row in zip(labels, rows, strict=True))
+    channels = ((label, _samples(label, row, scale)) for label, row in zip(labels, rows, strict=True))
     signal, derived, remarks = arrange(channels)
+    patient, statements = document.patient, kept(document.statements)
     return Recording(
         signal=signal,
         sampling_rate=rate,
-        age=age_in_years(document.patient.age),
-        sex=sex_of(document.patient.sex),
-        patient_id=document.patient.id,
+        age=age_in_years(patient.age),
+        sex=sex_of(patient.sex),
+        height=height_of(patient.height),
+        weight=weight_of(patient.weight),
+        patient_id=patient.id,
         acquired_at=document.acquired_at,
         device=document.device,
-        paced=document.paced,
+        filters=_filters(document.filters),
+        paced=paced(statements) if document.paced is None else document.paced,
+        measured=plausible(document.measurements),
+        statements=statements,
         source_format="JSON",
-        derived=derived,
+        derived=tuple(lead for lead in _DERIVABLE if lead in {*derived, *document.derived}),
         remarks=remarks,
     )
 
@@ -119,12 +143,13 @@ def _parse(data: bytes) -> dict[str, object]:
 
 def _check_nesting(data: bytes) -> None:
     """Count brackets before anything is built from them; those within strings count too, which no ECG minds."""
-    raw = np.frombuffer(data, np.uint8)
-    opening = _OPENING[raw]
+    brackets = np.frombuffer(data.translate(None, _OTHERS), np.uint8)
+    opening = (brackets == ord("[")) | (brackets == ord("{"))
     if np.count_nonzero(opening) > MAX_CONTAINERS:
         raise UnsafeFile(f"the JSON document has more than {MAX_CONTAINERS} parts")
-    brackets = np.flatnonzero(opening | _CLOSING[raw])
-    depth = np.cumsum(np.where(opening[brackets], 1, -1))
+    if data.count(b",") > MAX_CELLS:
+        raise UnsafeFile(f"the JSON document has more than {MAX_CELLS} numbers, more than any resting ECG")
+    depth = np.cumsum(np.where(opening, 1, -1))
     if depth.max(initial=0) > MAX_DEPTH:
         raise UnsafeFile(f"the JSON document is nested deeper than {MAX_DEPTH} levels")
 
@@ -151,10 +176,16 @@ def _rows(content: dict[str, object], names: list[str] | None) -> tuple[list[str
     return names, signal
 
 
-def _samples(label: str, row: object) -> NDArray[np.float64]:
-    """One lead; neither text nor truth values pass for numbers."""
+def _filters(said: _Filters) -> Filters:
+    """A filter of 0 Hz is none."""
+    return Filters(**{name: hertz if hertz and hertz > 0 else None for name, hertz in said})
+
+
+def _samples(label: str, row: object, scale: float) -> NDArray[np.float64]:
+    """One lead in millivolts; neither text nor truth values pass for numbers."""
     if not isinstance(row, list) or not {int, float, type(None)}.issuperset(map(type, row)):
         raise DecodeError(f"lead {label[:40]!r} of the JSON document is no list of numbers")
     if len(row) > MAX_SAMPLES:
         raise UnsafeFile(f"lead {label[:40]!r} has {len(row)} samples, more than any resting ECG")
-    return np.array(row, dtype=np.float64)
+    with np.errstate(over="ignore"):  # what is not finite is refused by the recording
+        return np.array(row, dtype=np.float64) * scale
