@@ -32,11 +32,11 @@ POLL_SECONDS = 0.5
 
 MAX_PARTS = 16
 MEDIA_TYPES = {
-    "application/octet-stream": "any format that is read: the content decides, not the label. Those without a media type"
-    " of their own come so: SCP-ECG (EN 1064), EDF, EDF+, BDF, ISHNE 1.0, MFER, NumPy (.npy, .npz), MATLAB (.mat)",
+    "application/octet-stream": "any format that is read: the content decides, not the label. Those without a"
+    " media type of their own come so: SCP-ECG (EN 1064), EDF, EDF+, BDF, ISHNE 1.0, MFER, NumPy (.npy, .npz), MATLAB (.mat)",
     "application/dicom": "12-lead, General, General 32-bit, Ambulatory ECG or Hemodynamic Waveform Storage",
-    "application/xml": "the export of a resting ECG: GE MUSE, GE CardioSoft or CASE, Philips (1.03 to 1.04.02), Schiller"
-    " SEMA, Mortara ELI, HL7 annotated ECG",
+    "application/xml": "the export of a resting ECG: GE MUSE, GE CardioSoft or CASE, Philips (1.03 to 1.04.02),"
+    " Schiller SEMA, Mortara ELI, HL7 annotated ECG",
     "application/fhir+json": "an Observation with SampledData of R4 or R5, or a Bundle with one",
     "application/json": '{"sampling_rate_hz": 500, "unit": "mV", "leads": {"I": [...], ...}}; or a FHIR resource',
     "text/csv": "a header of lead names; '# fs=500' and '# unit=mV' above it, or the query parameters",

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from models.ecg import archive
+from models.ecg import archive, inflate
 from models.ecg.errors import DecodeError, EmptyFile, UnsafeFile, UnsupportedFormat
 from models.ecg.formats import (
     aecg,
     cardiosoft,
     csv_table,
     dicom,
+    edf,
     fhir,
     foreign,
     ishne,
     json_document,
+    matlab,
     mfer,
     mortara,
     muse,
+    numpy_array,
+    parquet,
     pdf_report,
     philips,
     picture,
@@ -50,6 +54,10 @@ FORMATS: tuple[Format, ...] = (
     scp,
     ishne,
     mfer,
+    edf,
+    numpy_array,
+    parquet,
+    matlab,
     muse,
     philips,
     cardiosoft,
@@ -86,6 +94,8 @@ def decode(data: bytes, stated: Stated | None = None) -> Recording:
         raise EmptyFile("there are no bytes")
     if len(data) > MAX_BYTES:
         raise UnsafeFile(f"{len(data) >> 20} MB is more than any resting ECG has ({MAX_BYTES >> 20} MB)")
+    if inflate.matches(data):
+        data = inflate.unpack(data)
     if archive.matches(data):
         return _decode_members(archive.unpack(data), stated)
     found = _format_of(data)
@@ -102,6 +112,8 @@ def _decode_members(files: dict[str, bytes], stated: Stated) -> Recording:
     """The one record, or else the one readable file, of an archive."""
     if any(wfdb_record.matches(content) for content in files.values()):
         return wfdb_record.read_files(files, stated)
+    if any(map(numpy_array.matches, files.values())):
+        return numpy_array.read_files(files, stated)
     formats = {name: found for name, content in files.items() if (found := _format_of(content))}
     if not formats:
         raise UnsupportedFormat(f"the zip holds no ECG that is read here, only {', '.join(files)[:200] or 'nothing'}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.ecg.recording import Recording
-from models.ecg.writers import dicom, fhir, muse, wfdb_record
+from models.ecg.writers import csv_table, dicom, edf, fhir, json_document, muse, wfdb_record
 from models.ecg.writers.errors import Unwritable
 
 __all__ = ["FORMATS", "Format", "Unwritable", "save"]
@@ -33,6 +33,9 @@ FORMATS: Mapping[str, Format] = {
     "WFDB": Format(".zip", wfdb_record.write),
     "DICOM": Format(".dcm", dicom.write),
     "MUSE": Format(".xml", muse.write),
+    "EDF": Format(".edf", edf.write),
+    "CSV": Format(".csv", csv_table.write),
+    "JSON": Format(".json", json_document.write),
     "FHIR": Format(".json", fhir.write),
 }
 
