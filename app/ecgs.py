@@ -33,7 +33,7 @@ POLL_SECONDS = 0.5
 MAX_PARTS = 16
 MEDIA_TYPES = {
     "application/octet-stream": "any format that is read: the content decides, not the label. Those without a"
-    " media type of their own come so: SCP-ECG (EN 1064), EDF, EDF+, BDF, ISHNE 1.0, MFER, NumPy (.npy, .npz), MATLAB (.mat)",
+    " media type of their own come so: SCP-ECG (EN 1064), EDF, EDF+, BDF, ISHNE 1.0, MFER, NumPy, MATLAB",
     "application/dicom": "12-lead, General, General 32-bit, Ambulatory ECG or Hemodynamic Waveform Storage",
     "application/xml": "the export of a resting ECG: GE MUSE, GE CardioSoft or CASE, Philips (1.03 to 1.04.02),"
     " Schiller SEMA, Mortara ELI, HL7 annotated ECG",

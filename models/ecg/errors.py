@@ -66,7 +66,7 @@ class UnsupportedFormat(EcgError):
     title = "This is no ECG format that is read here"
     advice = (
         "Send the export of the electrocardiograph or archive: DICOM, SCP-ECG, HL7 aECG, the XML of GE, Philips, "
-        "Schiller or Mortara, FHIR, EDF, BDF, ISHNE, MFER, WFDB (a zip of header and signal), CSV, JSON, NumPy, Parquet or MAT."
+        "Schiller or Mortara, FHIR, EDF, BDF, ISHNE, MFER, WFDB (a zip of header and signal), CSV or JSON."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,10 +40,15 @@ def lead_name(label: str) -> str | None:
     str or None
         A name in `LEADS`, or ``-aVR`` for the inverted lead of the Cabrera order, or None for every other lead.
     """
-    code = _CODE.match(label.strip())
+    return _lead_name(label.strip()[:80])
+
+
+@lru_cache(maxsize=256)  # a device writes the same labels every time
+def _lead_name(label: str) -> str | None:
+    code = _CODE.match(label)
     if code:
         return _BY_NUMBER.get(int(code[1]))
-    return _BY_NAME.get(_DECORATION.sub("", label[:80].lower()))
+    return _BY_NAME.get(_DECORATION.sub("", label.lower()))
 
 
 def arrange(

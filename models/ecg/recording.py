@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,8 +25,8 @@ INDEPENDENT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 CANONICAL_STEP = 1e-5
 """Millivolts in one step of the canonical form: 10 nV, finer than any cart's converter (0.6 to 5 µV)."""
 
-MAX_SAMPLING_RATE = 32_000.0
-"""Hertz; above every electrocardiograph (research systems sample at up to 16 kHz)."""
+SAMPLING_RATES = 20.0, 32_000.0
+"""Hertz; below, no QRS complex is seen; above is no electrocardiograph (research systems sample at up to 16 kHz)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +108,8 @@ class Recording:
         signal = np.array(self.signal, dtype=np.float64)  # a copy: nobody can change it behind our back
         if signal.ndim != 2 or signal.shape[0] != len(LEADS) or signal.shape[1] == 0:
             raise DecodeError(f"expected 12 leads with samples, got an array of shape {signal.shape}")
-        if not (math.isfinite(self.sampling_rate) and 0 < self.sampling_rate <= MAX_SAMPLING_RATE):
+        lowest, highest = SAMPLING_RATES
+        if not lowest <= self.sampling_rate <= highest:  # nor is it a number that is none
             raise DecodeError(f"a sampling rate of {self.sampling_rate} Hz is impossible")
         if self.age is not None and not 0 <= self.age <= 130:
             raise DecodeError(f"an age of {self.age} years is impossible")

@@ -21,6 +21,9 @@ _HEAD = 65536
 _MARKUP = re.compile(r"<!--.*?(?:-->|$)|<[?!][^>]*>?|[^<]+", re.DOTALL)
 _ROOT = re.compile(r"<(?:[\w.-]+:)?([A-Za-z_][\w.-]*)")
 _ENCODINGS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"<\0", "utf-16-le"), (b"\0<", "utf-16-be"))
+_FIRST = (b"<", b"\xef", b"\xff", b"\xfe", b"\0", b" ", b"\t", b"\r", b"\n")
+"""Bytes with which a document may begin: a mark of its encoding, blanks, a bracket."""
+
 _NUMBER = re.compile(r"[-+]?(?:\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})(?:[eE][-+]?\d{1,2})?")
 _ENDS = {
     errors.XML_ERROR_NO_ELEMENTS,
@@ -38,7 +41,7 @@ def text_of(start: bytes) -> str:
 
 def root_name(data: bytes) -> str:
     """Name of the first element, without its prefix, behind declarations, comments and their like; "" for no XML."""
-    return _root_name(data[:_HEAD])
+    return _root_name(data[:_HEAD]) if data[:1] in _FIRST else ""
 
 
 @lru_cache(maxsize=4)  # every format of XML asks it of the same file
