@@ -90,9 +90,9 @@ def test_a_file_that_takes_too_long_is_refused_and_the_next_is_read_by_a_new_rea
 
 
 def test_a_file_that_needs_too_much_memory_is_refused_and_hurts_nobody() -> None:
-    with Readers(count=1, limits=Limits(memory=64 * 2**20)) as readers:
+    with Readers(count=1, limits=Limits(memory=48 * 2**20)) as readers:
         with pytest.raises(DecodeError, match="memory"):
-            readers.examine(b'{"fs": 500, "signal": [[' + b"0," * 10_000_000 + b"1]]}")
+            readers.examine(b'{"fs": 500, "signal": [[' + b"0," * 5_900_000 + b"1]]}")
         assert readers.examine(ECG).recording.duration == 10
 
 
