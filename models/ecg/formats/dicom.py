@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
@@ -90,7 +90,7 @@ def read(data: bytes, stated: Stated) -> Recording:
     group = _choose([_group(item) for item in dataset.items("WaveformSequence")], stated)
     rate = stated.agreed_rate(group.rate)
     labels = stated.agreed_leads(_complete(group.labels), len(group.labels))
-    voltages = [row for item in group.items for row in _voltages(item, group.samples, stated)]
+    voltages = (row for item in group.items for row in _voltages(item, group.samples, stated))
     signal, derived, remarks = arrange(zip(labels, voltages, strict=True))
     notes = dataset.items("WaveformAnnotationSequence")
     said = dicom_annotations.words(notes)
@@ -183,18 +183,16 @@ def _joined(groups: list[_Group]) -> list[_Group]:
     ]
 
 
-def _voltages(item: Item, samples: int, stated: Stated) -> NDArray[np.float64]:
-    """(channels, samples) mV: raw × sensitivity × correction + baseline, in the channel's unit (C.10.9.1.5)."""
+def _voltages(item: Item, samples: int, stated: Stated) -> Iterator[NDArray[np.float64]]:
+    """(samples,) mV of each channel: raw × sensitivity × correction + baseline, in the channel's unit (C.10.9.1.5)."""
     channels = item.items("ChannelDefinitionSequence")
     raw, padding = _raw(item, len(channels), samples)
-    scales = np.array([_scale(channel, stated) for channel in channels])
-    voltages = raw.T.astype(np.float64, order="C")
-    voltages *= scales[:, :1]
-    voltages += scales[:, 1:2]
-    voltages *= scales[:, 2:]
-    if padding:  # padding 0 is written by devices whose zeros are samples: only another value marks a gap
-        voltages[padding == raw.T] = np.nan
-    return voltages
+    for channel, row in zip(channels, raw.T, strict=True):
+        step, baseline, unit = _scale(channel, stated)
+        voltage = (row.astype(np.float64) * step + baseline) * unit
+        if padding:  # padding 0 is written by devices whose zeros are samples: only another value marks a gap
+            voltage[row == padding] = np.nan
+        yield voltage
 
 
 def _scale(channel: Item, stated: Stated) -> tuple[float, float, float]:

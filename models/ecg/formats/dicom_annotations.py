@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from models.ecg import statements
@@ -82,6 +83,9 @@ _FORMULAS = {
 _PACE_SPIKES = {f"10:{number}" for number in range(4096, 6144, 256)}  # antibradycardia pacing, MDC, CID 3335
 _TIMES = {"ms": 1.0, "s": 1000.0, "us": 0.001}
 
+_MOST_LINES = 10 * statements.MOST
+"""Lines that are looked at: some are empty or there twice."""
+
 _LONGEST, _FASTEST = 10_000.0, 1000.0
 """ms and beats per minute; beyond are markers of "not measured", such as 29999 and 32767."""
 
@@ -103,7 +107,7 @@ def measured(notes: Iterable[Item]) -> Measurements:
 
 def words(notes: Iterable[Item]) -> tuple[str, ...]:
     """Free text, one statement a line, and the meanings of coded findings (these are in no real file that was met)."""
-    return statements.kept(text for note in notes for text in _texts(note))
+    return statements.kept(islice((text for note in notes for text in _texts(note)), _MOST_LINES))
 
 
 def paced(notes: Iterable[Item], said: tuple[str, ...]) -> bool | None:

@@ -23,6 +23,9 @@ MAX_ELEMENTS = 100_000
 MAX_DEPTH = 16
 """Levels; a waveform object has 4 (channels in a group, codes in a channel)."""
 
+MAX_TEXT = 16_384
+"""Bytes that are looked at of a text; the longest that an ECG object needs (ST) has 1024 characters."""
+
 _KEYWORDS = (
     *("TransferSyntaxUID", "SOPClassUID", "Manufacturer", "ManufacturerModelName"),
     *("StudyDate", "StudyTime", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "TimezoneOffsetFromUTC"),
@@ -85,7 +88,7 @@ class Item:
 
     def text(self, keyword: str) -> str:
         """An element as text; "" where it is missing or empty."""
-        value = self.values.get(keyword, b"")
+        value = self.values.get(keyword, b"")[:MAX_TEXT]
         return _DESIGNATION.sub(b"", value).decode(self.codec, "replace").strip("\0 \t\r\n\f")
 
     def number(self, keyword: str) -> float | None:
