@@ -26,6 +26,10 @@ def content_of(recording: Recording) -> tuple[object, ...]:
         recording.device,
         recording.filters,
         recording.paced,
+        recording.height,
+        recording.weight,
+        *recording.measured.known().items(),
+        *recording.statements,
     )
 
 
