@@ -149,6 +149,13 @@ def test_wfdb_carries_age_sex_and_the_clock() -> None:
     assert read.acquired_at == RESTING.acquired_at.replace(tzinfo=None)
 
 
+def test_wfdb_carries_device_height_weight_and_statements_in_any_script() -> None:
+    read = decode(wfdb_record.write(dataclasses.replace(MEASURED, device="Gerät 心電計")))
+    for name in ("height", "weight", "statements", "paced"):
+        assert getattr(read, name) == getattr(MEASURED, name), name
+    assert read.device == "Gerät 心電計"
+
+
 @pytest.mark.parametrize("write", [dicom.write, wfdb_record.write])
 def test_what_is_not_known_is_not_made_up(write: Any) -> None:
     read = decode(write(UNKNOWN))
@@ -364,9 +371,10 @@ def test_identifiers_that_no_field_holds_are_refused(write: Any, patient_id: str
         write(dataclasses.replace(RESTING, patient_id=patient_id))
 
 
-def test_a_statement_with_control_characters_is_refused() -> None:
+@pytest.mark.parametrize("write", [dicom.write, wfdb_record.write])
+def test_a_statement_with_control_characters_is_refused(write: Any) -> None:
     with pytest.raises(TextNotAllowed, match="statement"):
-        dicom.write(dataclasses.replace(RESTING, statements=("beep \x07",)))
+        write(dataclasses.replace(RESTING, statements=("beep \x07",)))
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../a", "a" * 21, "a.b"])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Samples = NDArray[np.int64]
+Samples = NDArray[np.signedinteger]
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,15 @@ class Storage:
     def samples(self, data: bytes) -> Samples:
         """All samples in the bytes, and what fills up the last group."""
         padding = -len(data) % self.group[-1]
-        return self.unpack(np.frombuffer(data + bytes(padding), np.uint8))
+        return self.unpack(np.frombuffer(data + bytes(padding) if padding else data, np.uint8))
 
 
-def _plain(dtype: str, offset: int = 0) -> Callable[[NDArray[np.uint8]], Samples]:
-    return lambda raw: raw.view(dtype).astype(np.int64) - offset
+def _plain(dtype: str) -> Callable[[NDArray[np.uint8]], Samples]:
+    return lambda raw: raw.view(dtype)
+
+
+def _offset(dtype: str, zero: int) -> Callable[[NDArray[np.uint8]], Samples]:
+    return lambda raw: raw.view(dtype).astype(np.int64) - zero
 
 
 def _signed(value: NDArray[np.int64], bits: int) -> Samples:
@@ -88,8 +92,8 @@ STORAGE: Mapping[int, Storage] = {
     24: Storage(_unpack_24, (0, 3), -(1 << 23)),
     32: Storage(_plain("<i4"), (0, 4), -(1 << 31)),
     61: Storage(_plain(">i2"), (0, 2), -(1 << 15)),
-    80: Storage(_plain("u1", 128), (0, 1), -(1 << 7)),
-    160: Storage(_plain("<u2", 1 << 15), (0, 2), -(1 << 15)),
+    80: Storage(_offset("u1", 128), (0, 1), -(1 << 7)),
+    160: Storage(_offset("<u2", 1 << 15), (0, 2), -(1 << 15)),
     212: Storage(_unpack_212, (0, 2, 3), -(1 << 11)),
     310: Storage(_unpack_310, (0, 2, 4, 4), -(1 << 9)),
     311: Storage(_unpack_311, (0, 2, 3, 4), -(1 << 9)),

@@ -15,8 +15,8 @@ from models.ecg import statements
 from models.ecg.formats.dicom_annotations import CONCEPTS
 from models.ecg.patient import completed_age
 from models.ecg.recording import Filters, Recording
-from models.ecg.writers.errors import RateNotAllowed, TextNotAllowed
-from models.ecg.writers.identity import content_of, printable, uid
+from models.ecg.writers.errors import RateNotAllowed
+from models.ecg.writers.identity import content_of, printable, spoken, uid
 from models.ecg.writers.storage import Stored, store
 
 RATES = 200.0, 1000.0
@@ -158,13 +158,11 @@ def _channel(lead: str, step: float, filters: Filters) -> Dataset:
 
 def _statements(recording: Recording) -> Iterator[Dataset]:
     """What was stated, and that the heart is paced where no statement says it."""
-    said = statements.kept(recording.statements)
+    said = spoken(recording)
     if recording.paced and not statements.paced(said):
         said = (*said, "Paced rhythm")
     for text in said:
         annotation = _annotation(1)
-        if not text.isprintable():
-            raise TextNotAllowed(f"{text[:80]!r} is no statement: there are control characters in it")
         annotation.UnformattedTextValue = text
         yield annotation
 
