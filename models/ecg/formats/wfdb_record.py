@@ -17,6 +17,9 @@ from models.ecg.stated import Stated
 
 matches = is_header
 
+MAX_STORED = 24 * MAX_SAMPLES
+"""Samples of all signals in one file."""
+
 
 def read(data: bytes, stated: Stated) -> Recording:
     """Refuse a header without its signal file: there are no samples in it.
@@ -138,8 +141,8 @@ def _unpack(content: bytes, group: tuple[Signal, ...], announced: int | None) ->
     storage = STORAGE[first.storage]
     stored, rest = divmod(storage.samples_in(max(len(content) - first.offset, 0)), frame)
     length = announced or stored
-    if length > MAX_SAMPLES:
-        raise UnsafeFile(f"{first.file[:80]!r} holds {length} samples of each signal, more than any resting ECG")
+    if length * max(signal.frame for signal in group) > MAX_SAMPLES or length * frame > MAX_STORED:
+        raise UnsafeFile(f"{first.file[:80]!r} holds {length} frames of {frame} samples, more than any resting ECG")
     if length == 0 or stored < length or (announced is None and rest > len(storage.group) - 2):
         raise TruncatedFile(f"{first.file[:80]!r} holds {stored} samples of each signal, the header announces {length}")
     end = first.offset + storage.bytes_of(length * frame)
