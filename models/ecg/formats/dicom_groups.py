@@ -1,4 +1,4 @@
-"""DICOM groups: channels that were sampled together, their labels and their voltages (PS3.3 C.10.9, multiplex groups)."""
+"""DICOM groups: channels sampled together, their labels and their voltages (PS3.3 C.10.9, multiplex groups)."""
 
 from __future__ import annotations
 
