@@ -87,7 +87,7 @@ def test_everything_that_was_understood_is_printed(ecg: Path) -> None:
     for line in (
         "  signal    10.0 s at 500 Hz (5000 samples)",
         "  leads     all twelve stored",
-        "  patient   sim-7, 61 years, female",
+        "  patient   sim-7, 61 years, female, 165 cm, 70.5 kg",
         "  recorded  2024-03-09 05:06:07+00:00",
         "  device    cart of the test",
         "  filters   above 0.15 Hz, below 150 Hz",
@@ -146,7 +146,8 @@ def test_json_says_the_same_for_programs(ecg: Path, tmp_path: Path) -> None:
     good, bad = map(json.loads, done.stdout.splitlines())
     assert good["file"] == "ecg.dcm"
     assert (good["usable"], good["refused"], good["digest"]) == (True, None, RESTING.digest)
-    assert good["patient"] == {"id": "sim-7", "age_years": 61.0, "sex": "F", "height_cm": None, "weight_kg": None}
+    patient = {"id": "sim-7", "age_years": 61.0, "sex": "F", "height_cm": 165.0, "weight_kg": 70.5}
+    assert good["patient"] == patient
     assert good["filters_hz"] == {"high_pass": 0.15, "low_pass": 150.0, "notch": None}
     assert good["measured_by_us"]["heart_rate"] == pytest.approx(75, abs=0.5)
     assert bad["usable"] is False

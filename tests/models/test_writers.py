@@ -22,12 +22,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from models.ecg import LEADS, Filters, Recording, Stated, decode
+from models.ecg.formats.dicom_annotations import CONCEPTS
 from models.ecg.formats.muse import read as read_muse
 from models.ecg.measurements import Measurements
 from models.ecg.recording import CANONICAL_STEP, INDEPENDENT_LEADS, twelve_leads
 from models.ecg.writers import FORMATS, Unwritable, dicom, muse, save, wfdb_record
 from models.ecg.writers.errors import LimbLeadsDisagree, RateNotAllowed, TextNotAllowed, VoltageTooLarge
 from models.ecg.writers.storage import store
+from tests.conftest import missing
 from tests.models.ecg_files import made_up_signal
 
 with warnings.catch_warnings():
@@ -44,6 +46,13 @@ RESTING = Recording(
     device="cart of the test",
     filters=Filters(high_pass=0.15, low_pass=150.0, notch=50.0),
     paced=True,
+)
+MEASURED = dataclasses.replace(
+    RESTING,
+    height=171.5,
+    weight=82.25,
+    measured=Measurements(**{field.name: 60.5 + n for n, field in enumerate(dataclasses.fields(Measurements))}),
+    statements=("Sinus rhythm", "Atrial paced rhythm, ø µ", "ST \\ T"),
 )
 UNKNOWN = Recording(signal=made_up_signal(seed=1), sampling_rate=500.0)
 STEPS = st.sampled_from([500, 488, 250, 244, 122, 100, 7, 1])
@@ -126,12 +135,39 @@ def test_the_step_is_that_of_the_converter() -> None:
     assert store(np.zeros((12, 3))).step == 5.0
 
 
-def test_dicom_carries_what_is_known_of_the_recording() -> None:
-    read = decode(dicom.write(RESTING))
-    for name in ("sampling_rate", "age", "sex", "patient_id", "acquired_at", "device", "filters", "paced"):
-        assert getattr(read, name) == getattr(RESTING, name), name
-    assert read.derived == ()
-    assert read.remarks == ()
+def test_dicom_carries_all_that_is_known_of_the_recording() -> None:
+    read = decode(dicom.write(MEASURED))
+    for field in dataclasses.fields(Recording):
+        if field.name not in ("signal", "source_format"):
+            assert getattr(read, field.name) == getattr(MEASURED, field.name), field.name
+    assert read.digest == MEASURED.digest
+
+
+def test_dicom_says_that_the_heart_is_paced_where_no_statement_does() -> None:
+    assert decode(dicom.write(RESTING)).statements == ("Paced rhythm",)
+    assert decode(dicom.write(dataclasses.replace(RESTING, paced=False))).paced is None
+
+
+def test_measurements_are_coded_as_in_the_dictionary_of_dicom() -> None:
+    from pydicom.sr.codedict import codes
+
+    known = {
+        (code.scheme_designator, code.value, code.meaning)
+        for group in (codes.cid3227, codes.cid3228, codes.cid3229)
+        for code in (getattr(group, name) for name in group.dir())
+    }
+    notes = pydicom.dcmread(io.BytesIO(dicom.write(MEASURED))).WaveformAnnotationSequence[3:]
+    written = {concept.code for concept in CONCEPTS.values()}
+    assert len(notes) == len(CONCEPTS) == len(dataclasses.fields(Measurements))
+    assert {(code.scheme, code.value, code.meaning) for code in written} - known == {
+        ("MDC", "2:16016", "Ventricular Heart Rate")  # a template's code, in no context group
+    }
+    for note, (name, concept) in zip(notes, CONCEPTS.items(), strict=True):
+        assert note.NumericValue == getattr(MEASURED.measured, name)
+        assert note.ConceptNameCodeSequence[0].CodeValue == concept.code.value
+        assert note.MeasurementUnitsCodeSequence[0].CodingSchemeDesignator == "UCUM"
+        modifiers = note.ConceptNameCodeSequence[0].get("ModifierCodeSequence", [])
+        assert [code.CodeMeaning for code in modifiers] == ([concept.formula.meaning] if concept.formula else [])
 
 
 def test_wfdb_carries_age_sex_and_the_clock() -> None:
@@ -139,6 +175,13 @@ def test_wfdb_carries_age_sex_and_the_clock() -> None:
     assert RESTING.acquired_at is not None
     assert (read.age, read.sex, read.sampling_rate) == (61.0, "F", 500.0)
     assert read.acquired_at == RESTING.acquired_at.replace(tzinfo=None)
+
+
+def test_wfdb_carries_device_height_weight_and_statements_in_any_script() -> None:
+    read = decode(wfdb_record.write(dataclasses.replace(MEASURED, device="Gerät 心電計")))
+    for name in ("height", "weight", "statements", "paced"):
+        assert getattr(read, name) == getattr(MEASURED, name), name
+    assert read.device == "Gerät 心電計"
 
 
 @pytest.mark.parametrize("write", [dicom.write, wfdb_record.write])
@@ -207,14 +250,10 @@ def test_lead_codes_are_those_of_the_dictionary() -> None:
         assert lead in source.CodeMeaning.replace(",", "").split()
 
 
-def test_a_long_recording_is_a_general_ecg() -> None:
-    def sop_class(samples: int) -> str:
-        signal = np.zeros((12, samples))
-        file = dicom.write(Recording(signal=signal, sampling_rate=1000.0))
-        return str(pydicom.dcmread(io.BytesIO(file)).SOPClassUID.name)
-
-    assert sop_class(16_384) == "12-lead ECG Waveform Storage"
-    assert sop_class(16_385) == "General ECG Waveform Storage"
+def test_a_recording_of_any_length_is_a_general_ecg() -> None:
+    for samples in (100, 16_385):  # a 12-lead ECG ends at 16,384 (PS3.3 A.34.3.4.4)
+        file = dicom.write(Recording(signal=np.zeros((12, samples)), sampling_rate=1000.0))
+        assert pydicom.dcmread(io.BytesIO(file)).SOPClassUID.name == "General ECG Waveform Storage"
 
 
 def test_other_patients_and_other_signals_are_other_instances() -> None:
@@ -223,6 +262,8 @@ def test_other_patients_and_other_signals_are_other_instances() -> None:
         UNKNOWN,
         dataclasses.replace(RESTING, patient_id="sim-8"),
         dataclasses.replace(RESTING, filters=Filters()),
+        MEASURED,
+        dataclasses.replace(RESTING, statements=("Sinus rhythm",)),
     )
     headers = [pydicom.dcmread(io.BytesIO(dicom.write(other))) for other in others]
     uids = {
@@ -232,25 +273,29 @@ def test_other_patients_and_other_signals_are_other_instances() -> None:
     assert all(pydicom.uid.UID(uid).is_valid for uid in uids)
 
 
-@pytest.mark.parametrize("recording", [RESTING, UNKNOWN], ids=["known", "unknown"])
+KINDS = {"known": RESTING, "unknown": UNKNOWN, "measured": MEASURED}
+
+
+@pytest.mark.parametrize("recording", KINDS.values(), ids=KINDS)
 def test_an_independent_validator_finds_no_error(recording: Recording, tmp_path: Path) -> None:
     if shutil.which("dciodvfy") is None:
-        pytest.skip("dciodvfy (dicom3tools) is not installed")
+        missing("dciodvfy (dicom3tools)")
     file = tmp_path / "ecg.dcm"
     file.write_bytes(dicom.write(recording))
     report = subprocess.run(["dciodvfy", str(file)], capture_output=True, text=True, check=False).stderr
-    assert "TwelveLeadECG" in report
+    assert "GeneralECG" in report
     assert "Error" not in report, report
 
 
-def test_dcmtk_parses_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recording", KINDS.values(), ids=KINDS)
+def test_dcmtk_parses_the_file(recording: Recording, tmp_path: Path) -> None:
     if shutil.which("dcmdump") is None:
-        pytest.skip("dcmdump (dcmtk) is not installed")
+        missing("dcmdump (dcmtk)")
     file = tmp_path / "ecg.dcm"
-    file.write_bytes(dicom.write(RESTING))
+    file.write_bytes(dicom.write(recording))
     run = subprocess.run(["dcmdump", "+E", str(file)], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
-    assert "=TwelveLeadECGWaveformStorage" in run.stdout
+    assert "=GeneralECGWaveformStorage" in run.stdout
 
 
 def rhythm_of(document: bytes) -> Recording:
@@ -339,6 +384,12 @@ def test_identifiers_in_any_script_come_back() -> None:
 def test_identifiers_that_no_field_holds_are_refused(write: Any, patient_id: str) -> None:
     with pytest.raises(TextNotAllowed):
         write(dataclasses.replace(RESTING, patient_id=patient_id))
+
+
+@pytest.mark.parametrize("write", [dicom.write, wfdb_record.write])
+def test_a_statement_with_control_characters_is_refused(write: Any) -> None:
+    with pytest.raises(TextNotAllowed, match="statement"):
+        write(dataclasses.replace(RESTING, statements=("beep \x07",)))
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../a", "a" * 21, "a.b"])

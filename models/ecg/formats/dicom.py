@@ -4,232 +4,136 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-import numpy as np
-from numpy.typing import NDArray
-from pydicom.dataset import Dataset
+from pydicom import config
+from pydicom.uid import UID
 
-from models.ecg import statements
-from models.ecg.checks import SHORTEST
 from models.ecg.errors import (
     DecodeError,
-    MissingLeads,
-    MissingMetadata,
-    TooShort,
-    TruncatedFile,
-    UnsafeFile,
     UnsupportedFormat,
 )
-from models.ecg.formats.dicom_file import is_dicom, parsing, read_file
-from models.ecg.leads import MAX_SAMPLES, arrange, lead_name
+from models.ecg.formats import dicom_annotations
+from models.ecg.formats.dicom_elements import Item
+from models.ecg.formats.dicom_file import is_dicom, read_file
+from models.ecg.formats.dicom_groups import Group, choose, group_of, voltages
+from models.ecg.leads import arrange
 from models.ecg.patient import age_between, age_in_years, sex_of
-from models.ecg.recording import INDEPENDENT_LEADS, Filters, Recording, Remark
+from models.ecg.recording import Filters, Recording, Remark
 from models.ecg.stated import Stated
 
 matches = is_dicom
 
-MAX_CHANNELS = 64
-
 _STORAGE = "1.2.840.10008.5.1.4.1.1.9."
 _HEMODYNAMIC = f"{_STORAGE}2.1"
 _SOP_CLASSES = {f"{_STORAGE}1.{n}" for n in (1, 2, 3, 4)} | {_HEMODYNAMIC}
-_INTERPRETATIONS = {
-    "SB": ("i1", 8),
-    "UB": ("u1", 8),
-    "SS": ("i2", 16),
-    "US": ("u2", 16),
-    "SL": ("i4", 32),
-    "UL": ("u4", 32),
-}
-_LEAD_CODE = re.compile(r"(?:5\.6\.3-9-|2:)\d+")
-_DATE_TIME = re.compile(r"(\d{14})(?:\.(\d{1,6}))?([+-]\d{4})?")
-
-
-@dataclass(frozen=True)
-class _Group:
-    """One multiplex group: labels (None where a channel has no source), rate, and how to get the voltages."""
-
-    labels: tuple[str | None, ...]
-    rate: float
-    samples: int
-    item: Dataset
-
-    def leads(self) -> set[str]:
-        return {name for label in self.labels if label and (name := lead_name(label))}
+_DATE = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)")
+_TIME = re.compile(r"(\d\d):?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?([+-]\d{4})?")
+_SOUND = {"", "OK"}  # of a channel's status; the others are a test, a loose electrode or doubt (C.10.9.1.4)
 
 
 def read(data: bytes, stated: Stated) -> Recording:
     """Read the first original group of channels that holds all leads.
+
+    Groups that the device started together at one rate count as one; no real file with such groups was met.
 
     Raises
     ------
     EcgError
         If the file is no ECG, damaged, or does not hold twelve simultaneous leads.
     """
-    with parsing():
-        dataset, little_endian = read_file(data)
-        _check_class(dataset)
-        group = _choose([_group(item) for item in dataset.WaveformSequence], stated)
-        rate = stated.agreed_rate(group.rate)
-        labels = stated.agreed_leads(_complete(group.labels), len(group.labels))
-        signal, derived, remarks = arrange(zip(labels, _voltages(group, little_endian, stated), strict=True))
-        said = _statements(dataset)
-        return Recording(
-            signal=signal,
-            sampling_rate=rate,
-            age=_age(dataset),
-            sex=sex_of(_text(dataset, "PatientSex")),
-            patient_id=_text(dataset, "PatientID") or None,
-            acquired_at=_acquired_at(dataset),
-            device=" ".join(filter(None, (_text(dataset, "Manufacturer"), _text(dataset, "ManufacturerModelName"))))
-            or None,
-            filters=_filters(group.item.ChannelDefinitionSequence),
-            paced=statements.paced(said),
-            statements=said,
-            source_format="DICOM",
-            derived=derived,
-            remarks=remarks + _remarks(dataset, group),
-        )
+    dataset = read_file(data)
+    _check_class(dataset)
+    group = choose([group_of(item) for item in dataset.items("WaveformSequence")], stated)
+    rate = stated.agreed_rate(group.rate)
+    labels = stated.agreed_leads(group.named, len(group.labels))
+    rows = (row for item in group.items for row in voltages(item, group.samples, stated))
+    signal, derived, remarks = arrange(zip(labels, rows, strict=True))
+    notes = dataset.items("WaveformAnnotationSequence")
+    said = dicom_annotations.words(notes)
+    return Recording(
+        signal=signal,
+        sampling_rate=rate,
+        age=_age(dataset),
+        sex=sex_of(dataset.text("PatientSex")),
+        height=_height(dataset),
+        weight=_within(dataset.stated("PatientWeight"), 650),
+        patient_id=dataset.text("PatientID") or None,
+        acquired_at=_acquired_at(dataset),
+        device=" ".join(filter(None, map(dataset.text, ("Manufacturer", "ManufacturerModelName")))) or None,
+        filters=_filters(group.channels),
+        paced=dicom_annotations.paced(notes, said),
+        measured=dicom_annotations.measured(notes),
+        statements=said,
+        source_format="DICOM",
+        derived=derived,
+        remarks=remarks + _remarks(dataset, group, labels),
+    )
 
 
-def _text(dataset: Dataset, keyword: str) -> str:
-    """An element as text; "" where it is missing or empty."""
-    value = dataset.get(keyword)
-    return "" if value is None else str(value).strip()
-
-
-def _number(dataset: Dataset, keyword: str, default: float) -> float:
-    value = dataset.get(keyword)
-    number = default if value in (None, "") else float(value)
-    if not np.isfinite(number):
-        raise DecodeError(f"the DICOM element {keyword} is not finite")
-    return number
-
-
-def _check_class(dataset: Dataset) -> None:
-    sop_class = dataset.get("SOPClassUID")
+def _check_class(dataset: Item) -> None:
+    sop_class = dataset.text("SOPClassUID")
     if sop_class not in _SOP_CLASSES:
-        name = getattr(sop_class, "name", "an object without a class")
-        raise UnsupportedFormat(f"this DICOM file is {str(name)[:80]}, not a 12-lead or General ECG")
-    if not dataset.get("WaveformSequence"):
+        name = UID(sop_class, validation_mode=config.IGNORE).name or "an object without a class"
+        raise UnsupportedFormat(f"this DICOM file is {name[:80]}, not a 12-lead or General ECG")
+    if not dataset.items("WaveformSequence"):
         raise DecodeError("the DICOM file is an ECG object without waveforms")
 
 
-def _group(item: Dataset) -> _Group:
-    channels = item.ChannelDefinitionSequence
-    if not 0 < len(channels) == item.NumberOfWaveformChannels <= MAX_CHANNELS:
-        raise DecodeError(f"{item.NumberOfWaveformChannels} DICOM channels announced, {len(channels)} described")
-    rate = _number(item, "SamplingFrequency", 0.0)
-    if rate <= 0:
-        raise MissingMetadata("the DICOM group states no sampling frequency")
-    return _Group(tuple(_label(channel) for channel in channels), rate, int(item.NumberOfWaveformSamples), item)
+def _within(number: float | None, most: float) -> float | None:
+    """A number above zero and up to `most`."""
+    return number if number is not None and 0 < number <= most else None
 
 
-def _label(channel: Dataset) -> str | None:
-    """The coded source first, as its meaning is free text; then the meaning, then the channel's own label."""
-    source = channel.get("ChannelSourceSequence")
-    code = _text(source[0], "CodeValue") if source else ""
-    meaning = (_text(source[0], "CodeMeaning") if source else "") or _text(channel, "ChannelLabel")
-    if _LEAD_CODE.fullmatch(code):
-        return f"{code} {meaning}"
-    return code if lead_name(code) else meaning or code or None
+def _height(dataset: Item) -> float | None:
+    """Centimetres of a size in metres; a size in centimetres, which some write, is none (PS3.3 C.7.2.2)."""
+    metres = _within(dataset.stated("PatientSize"), 2.8)
+    return None if metres is None else round(100 * metres, 6)
 
 
-def _complete(labels: Sequence[str | None]) -> list[str] | None:
-    """The labels, or None if a channel has none."""
-    named = [label for label in labels if label]
-    return named if len(named) == len(labels) else None
+def _age(dataset: Item) -> float | None:
+    """As stated, else between birth and recording."""
+    stated = age_in_years(dataset.text("PatientAge"))
+    birth, then = _moment(dataset.text("PatientBirthDate"), "0000", ""), _acquired_at(dataset)
+    return stated if stated is not None or birth is None or then is None else age_between(birth.date(), then.date())
 
 
-def _choose(groups: list[_Group], stated: Stated) -> _Group:
-    """The first group with all leads; where there is original rhythm, no derived beat stands in for it (C.10.9.1.1)."""
-    groups = [group for group in groups if _text(group.item, "WaveformOriginality") == "ORIGINAL"] or groups
-    for group in groups:
-        if group.leads().issuperset(INDEPENDENT_LEADS):
-            return group
-    if stated.leads is not None or not any(any(group.labels) for group in groups):
-        return groups[0]  # its leads are the sender's to name
-    together = set[str]().union(*(group.leads() for group in groups))
-    missing = [lead for lead in INDEPENDENT_LEADS if lead not in together]
-    if missing:
-        raise MissingLeads(f"no {', '.join(missing)} in any group of the DICOM file")
-    shortest = min(group.samples / group.rate for group in groups)
-    reason = f"the leads are spread over {len(groups)} groups of {shortest:.1f} s or more, not recorded at once"
-    raise TooShort(reason) if shortest < SHORTEST else MissingLeads(reason)
+def _acquired_at(dataset: Item) -> datetime | None:
+    """When the acquisition started, else the study; with the zone of the moment, else that of the object, else none."""
+    moment = dataset.text("AcquisitionDateTime")
+    acquired = dataset.text("AcquisitionDate"), dataset.text("AcquisitionTime")
+    study = dataset.text("StudyDate"), dataset.text("StudyTime")
+    zone = dataset.text("TimezoneOffsetFromUTC")
+    moments = (_moment(day, time, zone) for day, time in ((moment[:8], moment[8:]), acquired, study))
+    return next((moment for moment in moments if moment), None)
 
 
-def _voltages(group: _Group, little_endian: bool, stated: Stated) -> list[NDArray[np.float64]]:
-    """Millivolts of every channel: raw × sensitivity × correction + baseline, in the channel's unit (C.10.9.1.5)."""
-    raw, padding = _raw(group, little_endian)
-    voltages = []
-    for channel, row in zip(group.item.ChannelDefinitionSequence, raw, strict=True):
-        if channel.get("ChannelSensitivity") is None:
-            raise MissingMetadata("a DICOM channel states no sensitivity")
-        units = channel.get("ChannelSensitivityUnitsSequence")
-        scale = stated.agreed_unit(_text(units[0], "CodeValue") if units else None)
-        step = _number(channel, "ChannelSensitivity", 1.0) * _number(channel, "ChannelSensitivityCorrectionFactor", 1.0)
-        voltage = (row * step + _number(channel, "ChannelBaseline", 0.0)) * scale
-        # Padding 0 is written by devices whose zeros are samples: only another value marks a gap.
-        voltages.append(np.where(row == padding, np.nan, voltage) if padding else voltage)
-    return voltages
-
-
-def _raw(group: _Group, little_endian: bool) -> tuple[NDArray[np.float64], int]:
-    """(channels, samples) as stored, and the padding value; channels of one sample stand side by side in the file."""
-    item = group.item
-    interpretation = _text(item, "WaveformSampleInterpretation")
-    if interpretation not in _INTERPRETATIONS:
-        raise UnsupportedFormat(f"DICOM sample interpretation {interpretation[:8]!r}")
-    code, bits = _INTERPRETATIONS[interpretation]
-    if item.WaveformBitsAllocated != bits:
-        raise DecodeError(f"{item.WaveformBitsAllocated} bits allocated for DICOM samples of type {interpretation}")
-    dtype = np.dtype(code).newbyteorder("<" if little_endian else ">")
-    count = len(group.labels) * group.samples
-    if MAX_SAMPLES < group.samples <= len(item.WaveformData):
-        raise UnsafeFile(f"{group.samples} samples in a channel are more than any resting ECG has")
-    content = item.WaveformData
-    if not isinstance(content, bytes) or count == 0 or len(content) < count * dtype.itemsize:
-        raise TruncatedFile(f"the DICOM waveform is shorter than the {group.samples} samples announced")
-    if len(content) - count * dtype.itemsize > 1:  # one byte makes the length even (PS3.5 section 7.1)
-        raise DecodeError(f"the DICOM waveform is longer than the {group.samples} samples announced")
-    samples = np.frombuffer(content, dtype, count).reshape(group.samples, -1).T.astype(np.float64)
-    padding = item.get("WaveformPaddingValue")
-    known = isinstance(padding, bytes) and len(padding) >= dtype.itemsize
-    return samples, int(np.frombuffer(padding, dtype, 1)[0]) if known else 0
-
-
-def _age(dataset: Dataset) -> float | None:
-    stated = age_in_years(_text(dataset, "PatientAge"))
-    birth, then = _text(dataset, "PatientBirthDate"), _acquired_at(dataset)
-    if stated is not None or then is None or not re.fullmatch(r"\d{8}", birth):
-        return stated
-    return age_between(_moment(f"{birth}000000").date(), then.date())
-
-
-def _acquired_at(dataset: Dataset) -> datetime | None:
-    """Acquisition DateTime with its zone, else the zone of the object, else none."""
-    found = _DATE_TIME.fullmatch(_text(dataset, "AcquisitionDateTime"))
-    if not found:
+def _moment(day: str, time: str, zone: str) -> datetime | None:
+    """A date with a time of day (VR DA and TM, also as ACR-NEMA wrote them); None if there is none."""
+    days, clock = _DATE.fullmatch(day), _TIME.fullmatch(time)
+    if not (days and clock):
         return None
-    moment = _moment(found[1]).replace(microsecond=int((found[2] or "0").ljust(6, "0")))
-    zone = found[3] or _text(dataset, "TimezoneOffsetFromUTC")
-    if not re.fullmatch(r"[+-]\d{4}", zone):
-        return moment
-    minutes = int(zone[1:3]) * 60 + int(zone[3:])
-    return moment.replace(tzinfo=timezone(timedelta(minutes=-minutes if zone[0] == "-" else minutes)))
+    year, month, day_of_month = map(int, days.groups())
+    hour, minute, second = (int(part or 0) for part in clock.groups()[:3])
+    microsecond = int((clock[4] or "0").ljust(6, "0"))
+    try:  # no calendar has every day, and no zone is a day away
+        return datetime(year, month, day_of_month, hour, minute, second, microsecond, _zone(clock[5] or zone))
+    except ValueError:
+        return None
 
 
-def _moment(digits: str) -> datetime:
-    return datetime.strptime(digits, "%Y%m%d%H%M%S")
+def _zone(offset: str) -> timezone | None:
+    if not re.fullmatch(r"[+-]\d{4}", offset):
+        return None
+    minutes = int(offset[1:3]) * 60 + int(offset[3:])
+    return timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes))
 
 
-def _filters(channels: Sequence[Dataset]) -> Filters:
+def _filters(channels: Sequence[Item]) -> Filters:
     """The narrowest band of any channel: what is left of all of them."""
 
     def stated(keyword: str) -> list[float]:
-        return [value for channel in channels if (value := _number(channel, keyword, 0.0)) > 0]
+        return [value for channel in channels if (value := channel.stated(keyword)) and value > 0]
 
     low, high, notch = stated("FilterLowFrequency"), stated("FilterHighFrequency"), stated("NotchFilterFrequency")
     return Filters(
@@ -237,20 +141,26 @@ def _filters(channels: Sequence[Dataset]) -> Filters:
     )
 
 
-def _statements(dataset: Dataset) -> tuple[str, ...]:
-    notes = dataset.get("WaveformAnnotationSequence") or ()
-    return statements.kept(_text(note, "UnformattedTextValue") for note in notes)
-
-
-def _remarks(dataset: Dataset, group: _Group) -> tuple[Remark, ...]:
+def _remarks(dataset: Item, group: Group, labels: Sequence[str]) -> tuple[Remark, ...]:
     remarks = []
-    if dataset.SOPClassUID == _HEMODYNAMIC:
+    if dataset.text("SOPClassUID") == _HEMODYNAMIC:
         remarks.append(Remark(code="hemodynamic", message="stored as a haemodynamic waveform, not as a resting ECG"))
-    if _text(group.item, "WaveformOriginality") != "ORIGINAL":
+    if not group.original:
         remarks.append(
             Remark(code="not-original", message="the device marks this waveform as derived, not as recorded")
         )
     skewed = ("ChannelTimeSkew", "ChannelSampleSkew")
-    if any(_number(channel, skew, 0.0) for channel in group.item.ChannelDefinitionSequence for skew in skewed):
+    if any(channel.stated(skew) for channel in group.channels for skew in skewed):
         remarks.append(Remark(code="channel-skew", message="the channels were not sampled at the same instants"))
+    notes = ((label, note) for label, channel in zip(labels, group.channels, strict=True) for note in _doubts(channel))
+    remarks += [Remark(code="channel-note", leads=(label[:40],), message=note) for label, note in notes]
     return tuple(remarks)
+
+
+def _doubts(channel: Item) -> list[str]:
+    """What the device says of a channel beyond its source: modifiers, and a status that is not sound."""
+    modifiers = [item.text("CodeMeaning")[:80] for item in channel.items("ChannelSourceModifiersSequence")]
+    status = channel.text("ChannelStatus")
+    return [f"the source of the channel is modified: {meaning}" for meaning in modifiers] + (
+        [] if status in _SOUND else [f"the device calls the channel {status[:80]}"]
+    )

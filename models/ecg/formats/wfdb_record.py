@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from models.ecg.errors import ChecksumMismatch, DecodeError, IncompleteRecording, TruncatedFile, UnsafeFile
 from models.ecg.formats.wfdb_header import Header, Signal, is_header, parse
 from models.ecg.formats.wfdb_samples import DIFFERENCES, STORAGE, Samples
-from models.ecg.leads import MAX_SAMPLES, arrange
-from models.ecg.patient import age_in_years, sex_of
-from models.ecg.recording import Recording
+from models.ecg.leads import MAX_SAMPLES, arrange, lead_name
+from models.ecg.recording import Recording, Remark
 from models.ecg.stated import Stated
 
 matches = is_header
+
+MAX_STORED = 24 * MAX_SAMPLES
+"""Samples of all signals in one file."""
 
 
 def read(data: bytes, stated: Stated) -> Recording:
@@ -42,26 +44,58 @@ def read_files(files: Mapping[str, bytes], stated: Stated) -> Recording:
     if len(headers) != 1:
         raise DecodeError(f"the archive holds {len(headers)} WFDB headers, send one record at a time")
     header = parse(headers[0])
-    rate = stated.agreed_rate(header.rate)
     scales = [stated.agreed_unit(signal.unit) / signal.gain for signal in header.signals]
-    labels = stated.agreed_leads([signal.description for signal in header.signals], len(header.signals))
-    channels = [
-        (label, _millivolts(samples, signal, scale))
-        for label, samples, signal, scale in zip(
-            labels, read_signals(header, files), header.signals, scales, strict=True
-        )
-    ]
+    labels = stated.agreed_leads(_descriptions(header), len(header.signals))
+    rate = stated.agreed_rate(_rate(header, labels))
+    millivolts = map(_millivolts, read_signals(header, files), header.signals, scales)
+    channels = zip(labels, _aligned(header, millivolts), strict=True)
     signal, derived, remarks = arrange(channels)
+    comments = header.comments
     return Recording(
         signal=signal,
         sampling_rate=rate,
-        age=age_in_years(header.comments.get("age")),
-        sex=sex_of(header.comments.get("sex")),
+        age=comments.age,
+        sex=comments.sex,
+        height=comments.height,
+        weight=comments.weight,
         acquired_at=header.started_at,
+        device=comments.device,
+        paced=comments.paced,
+        statements=comments.statements,
         source_format="WFDB",
         derived=derived,
-        remarks=remarks,
+        remarks=remarks + _remarks(header),
     )
+
+
+def _descriptions(header: Header) -> list[str] | None:
+    """What the signals are; None if no signal is described."""
+    found = [signal.description for signal in header.signals]
+    return found if any(found) else None
+
+
+def _rate(header: Header, labels: Sequence[str]) -> float | None:
+    """Of the leads: their samples in a frame, times the frames in a second; the extra signals may have another."""
+    frames = {signal.frame for signal in header.signals}
+    if len(frames) > 1:
+        frames = {signal.frame for signal, label in zip(header.signals, labels, strict=True) if lead_name(label)}
+    if len(frames) > 1:
+        raise DecodeError("the leads of the WFDB record are sampled at different rates: export them at one")
+    return header.rate and header.rate * max(frames, default=1)
+
+
+def _aligned(header: Header, rows: Iterable[NDArray[np.float64]]) -> Iterator[NDArray[np.float64]]:
+    """Each signal from its skew on, as far as all of them go."""
+    most = max(signal.skew for signal in header.signals)
+    for signal, row in zip(header.signals, rows, strict=True):
+        yield row[signal.skew * signal.frame : len(row) - (most - signal.skew) * signal.frame]
+
+
+def _remarks(header: Header) -> tuple[Remark, ...]:
+    most = max(signal.skew for signal in header.signals)
+    if not most:
+        return ()
+    return (Remark(code="channel-skew", message=f"signals were shifted by up to {most} frames, as the header says"),)
 
 
 def read_signals(header: Header, files: Mapping[str, bytes]) -> list[Samples]:
@@ -82,35 +116,47 @@ def read_signals(header: Header, files: Mapping[str, bytes]) -> list[Samples]:
         If the samples are not those that the header was written for.
     """
     signals: list[Samples] = []
+    names = [name for name, _ in groupby(header.signals, key=lambda signal: signal.file)]
+    if len(set(names)) != len(names):
+        raise DecodeError("signals of one file do not follow each other in the WFDB header")
     for name, group in groupby(header.signals, key=lambda signal: signal.file):
         if name not in files:
             raise IncompleteRecording(f"signal file {name[:80]!r} is missing: send header and signal file in one zip")
         signals += _unpack(files[name], tuple(group), header.samples)
-    if len({len(samples) for samples in signals}) != 1:
+    frames = {len(samples) // signal.frame for signal, samples in zip(header.signals, signals, strict=True)}
+    if len(frames) != 1:
         raise DecodeError("the signal files of the WFDB record differ in length")
+    if max(signal.skew for signal in header.signals) >= max(frames):
+        raise DecodeError("a WFDB signal is skewed by more than its length")
     for signal, samples in zip(header.signals, signals, strict=True):
         _check(signal, samples)
     return signals
 
 
 def _unpack(content: bytes, group: tuple[Signal, ...], announced: int | None) -> list[Samples]:
-    """Samples of the signals that share one file, stored in turn."""
-    first = group[0]
+    """Samples of the signals that share one file, stored frame by frame."""
+    first, frame = group[0], sum(signal.frame for signal in group)
     if any((signal.storage, signal.offset) != (first.storage, first.offset) for signal in group):
         raise DecodeError(f"the signals in {first.file[:80]!r} differ in storage format")
     storage = STORAGE[first.storage]
-    stored = storage.samples_in(max(len(content) - first.offset, 0)) // len(group)
+    stored, rest = divmod(storage.samples_in(max(len(content) - first.offset, 0)), frame)
     length = announced or stored
-    if length > MAX_SAMPLES:
-        raise UnsafeFile(f"{first.file[:80]!r} holds {length} samples of each signal, more than any resting ECG")
-    if length == 0 or stored < length:
+    if length * max(signal.frame for signal in group) > MAX_SAMPLES or length * frame > MAX_STORED:
+        raise UnsafeFile(f"{first.file[:80]!r} holds {length} frames of {frame} samples, more than any resting ECG")
+    if length == 0 or stored < length or (announced is None and rest > len(storage.group) - 2):
         raise TruncatedFile(f"{first.file[:80]!r} holds {stored} samples of each signal, the header announces {length}")
-    end = first.offset + storage.bytes_of(length * len(group))
-    flat = storage.samples(content[first.offset : end])[: length * len(group)]
-    columns = flat.reshape(length, len(group)).T
-    if first.storage != DIFFERENCES:
-        return list(columns)
-    return [np.cumsum(column) + (signal.initial or 0) for signal, column in zip(group, columns, strict=True)]
+    end = first.offset + storage.bytes_of(length * frame)
+    if len(content) - end >= storage.group[-1] and any(signal.checksum is None for signal in group):
+        raise DecodeError(f"{first.file[:80]!r} holds more than the {length} samples announced, and no checksum")
+    frames = storage.samples(content[first.offset : end])[: length * frame].reshape(length, frame)
+    return [_column(frames, group, number) for number in range(len(group))]
+
+
+def _column(frames: Samples, group: tuple[Signal, ...], number: int) -> Samples:
+    """All samples of one signal of a group."""
+    signal, start = group[number], sum(before.frame for before in group[:number])
+    stored = frames[:, start : start + signal.frame].ravel()
+    return np.cumsum(stored, dtype=np.int64) + (signal.initial or 0) if signal.storage == DIFFERENCES else stored
 
 
 def _check(signal: Signal, samples: Samples) -> None:
@@ -120,12 +166,16 @@ def _check(signal: Signal, samples: Samples) -> None:
         raise ChecksumMismatch(
             f"{signal.description[:40]}: first sample {samples[0]}, the header says {signal.initial}"
         )
-    if signal.checksum is not None and (int(samples.sum()) - signal.checksum) % 65536:
+    if signal.checksum is not None and (int(samples.sum(dtype=np.int64)) - signal.checksum) % 65536:
         raise ChecksumMismatch(f"{signal.description[:40]}: the 16-bit sum of the samples is not {signal.checksum}")
 
 
 def _millivolts(samples: Samples, signal: Signal, scale: float) -> NDArray[np.float64]:
     """(sample − baseline) / gain in millivolts; the value that means "missing" becomes NaN."""
-    voltage = (samples - signal.baseline).astype(np.float64) * scale
-    voltage[samples == STORAGE[signal.storage].missing] = np.nan
+    voltage = samples.astype(np.float64)
+    voltage -= signal.baseline
+    voltage *= scale
+    missing = STORAGE[signal.storage].missing
+    if missing is not None and samples.min() == missing:
+        voltage[samples == missing] = np.nan
     return voltage

@@ -1,26 +1,26 @@
-"""DICOM waveforms: a recording as 12-lead ECG, or as General ECG where it is long (PS3.3 A.34.3, A.34.4 and C.10.9)."""
+"""DICOM waveforms: a recording as General ECG, with what was measured and stated of it (PS3.3 A.34.4 and C.10.9)."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from datetime import datetime
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, GeneralECGWaveformStorage, TwelveLeadECGWaveformStorage
+from pydicom.uid import ExplicitVRLittleEndian, GeneralECGWaveformStorage
 
+from models.ecg import statements
+from models.ecg.formats.dicom_annotations import CONCEPTS
 from models.ecg.patient import completed_age
 from models.ecg.recording import Filters, Recording
 from models.ecg.writers.errors import RateNotAllowed
-from models.ecg.writers.identity import content_of, printable, uid
+from models.ecg.writers.identity import content_of, printable, spoken, uid
 from models.ecg.writers.storage import Stored, store
 
 RATES = 200.0, 1000.0
-"""Hz, the least and the most of both classes (PS3.3 A.34.3.4.5 and A.34.4.4.4)."""
-
-LONGEST = 16_384
-"""Samples in a channel of a 12-lead ECG (PS3.3 A.34.3.4.4); a longer recording is a General ECG."""
+"""Hz, the least and the most (PS3.3 A.34.4.4.4)."""
 
 UNKNOWN_DATE = "19000101"
 """Stands where the standard demands a date and the recording has none; its acquisition says only 1900."""
@@ -37,7 +37,7 @@ _LEADS = {  # ISO/IEEE 11073-10102 reference identifiers, CID 3001
 
 
 def write(recording: Recording) -> bytes:
-    """One object with one group of twelve channels; the UIDs follow from the content.
+    """One General ECG with one group of twelve channels; the UIDs follow from the content.
 
     Raises
     ------
@@ -46,29 +46,26 @@ def write(recording: Recording) -> bytes:
     VoltageTooLarge
         If 16 bits do not hold a sample.
     TextNotAllowed
-        If patient identifier or device do not fit their elements.
+        If patient identifier, device or a statement do not fit their elements.
     """
     low, high = RATES
     if not low <= recording.sampling_rate <= high:
         raise RateNotAllowed(f"{recording.sampling_rate:g} Hz; DICOM allows {low:g} to {high:g} Hz in a resting ECG")
     dataset = Dataset()
     dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.SOPClassUID = _sop_class(recording)
+    dataset.SOPClassUID = GeneralECGWaveformStorage
     _add_patient(dataset, recording)
     _add_study(dataset, recording)
     _add_acquisition(dataset, recording.acquired_at)
     dataset.WaveformSequence = Sequence([_group(recording, store(recording.signal))])
-    if recording.paced:
-        dataset.WaveformAnnotationSequence = Sequence([_annotation("Paced rhythm")])
+    annotations = [*_statements(recording), *_measurements(recording)]
+    if annotations:
+        dataset.WaveformAnnotationSequence = Sequence(annotations)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     file = io.BytesIO()
     dcmwrite(file, dataset, enforce_file_format=True)
     return file.getvalue()
-
-
-def _sop_class(recording: Recording) -> str:
-    return TwelveLeadECGWaveformStorage if recording.signal.shape[1] <= LONGEST else GeneralECGWaveformStorage
 
 
 def _add_patient(dataset: Dataset, recording: Recording) -> None:
@@ -79,6 +76,10 @@ def _add_patient(dataset: Dataset, recording: Recording) -> None:
     if recording.age is not None:
         number, unit = completed_age(recording.age)
         dataset.PatientAge = f"{number:03}{unit}"
+    if recording.height is not None:
+        dataset.PatientSize = f"{recording.height / 100:.10g}"
+    if recording.weight is not None:
+        dataset.PatientWeight = f"{recording.weight:.10g}"
 
 
 def _add_study(dataset: Dataset, recording: Recording) -> None:
@@ -140,12 +141,36 @@ def _channel(lead: str, step: float, filters: Filters) -> Dataset:
     return channel
 
 
-def _annotation(text: str) -> Dataset:
-    """A statement about all channels of the group."""
+def _statements(recording: Recording) -> Iterator[Dataset]:
+    """What was stated, and that the heart is paced where no statement says it."""
+    said = spoken(recording)
+    if recording.paced and not statements.paced(said):
+        said = (*said, "Paced rhythm")
+    for text in said:
+        annotation = _annotation(1)
+        annotation.UnformattedTextValue = text
+        yield annotation
+
+
+def _measurements(recording: Recording) -> Iterator[Dataset]:
+    """What was measured, each with its code, its unit, and the formula where its code leaves that open."""
+    for name, value in recording.measured.known().items():
+        concept = CONCEPTS[name]
+        annotation = _annotation(2)
+        coded = _code(*concept.code)
+        if concept.formula is not None:
+            coded.ModifierCodeSequence = Sequence([_code(*concept.formula)])
+        annotation.ConceptNameCodeSequence = Sequence([coded])
+        annotation.NumericValue = f"{value:.10g}"
+        annotation.MeasurementUnitsCodeSequence = Sequence([_code(*concept.unit)])
+        yield annotation
+
+
+def _annotation(number: int) -> Dataset:
+    """An annotation of all channels of the group, among others of the same number."""
     annotation = Dataset()
     annotation.ReferencedWaveformChannels = [1, 0]
-    annotation.AnnotationGroupNumber = 1
-    annotation.UnformattedTextValue = text
+    annotation.AnnotationGroupNumber = number
     return annotation
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from models.ecg import statements
 from models.ecg.recording import Recording
 from models.ecg.writers.errors import TextNotAllowed
 
@@ -26,6 +27,10 @@ def content_of(recording: Recording) -> tuple[object, ...]:
         recording.device,
         recording.filters,
         recording.paced,
+        recording.height,
+        recording.weight,
+        *recording.measured.known().items(),
+        *recording.statements,
     )
 
 
@@ -41,3 +46,18 @@ def printable(text: str | None) -> str:
     if len(text) > _LONGEST or not text.isprintable() or "\\" in text:
         raise TextNotAllowed(f"{text[:80]!r} is no identifier: up to {_LONGEST} printable characters without '\\'")
     return text
+
+
+def spoken(recording: Recording) -> tuple[str, ...]:
+    """The statements, as a field of a file holds each.
+
+    Raises
+    ------
+    TextNotAllowed
+        If one holds a control character.
+    """
+    said = statements.kept(recording.statements)
+    for text in said:
+        if not text.isprintable():
+            raise TextNotAllowed(f"{text[:80]!r} is no statement: there are control characters in it")
+    return said

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.ecg.archive import pack
 from models.ecg.recording import LEADS, Recording
 from models.ecg.writers.errors import TextNotAllowed
-from models.ecg.writers.identity import printable
+from models.ecg.writers.identity import printable, spoken
 from models.ecg.writers.storage import Stored, store
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,20}")  # header(5): letters, digits and underscores; PTB-XL and CinC write "-" too
@@ -26,7 +26,7 @@ def write(recording: Recording, *, name: str = "ecg") -> bytes:
 def files(recording: Recording, *, name: str = "ecg") -> dict[str, bytes]:
     """Header and signal file by their names.
 
-    The format has no place for a patient's identifier, device, filters, pacing and time zone: they stay behind.
+    The format has no place for a patient's identifier, filters, pacing, measurements and time zone: they stay behind.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def files(recording: Recording, *, name: str = "ecg") -> dict[str, bytes]:
     Raises
     ------
     TextNotAllowed
-        If that is no name of a record.
+        If that is no name of a record, or device or a statement have control characters.
     VoltageTooLarge
         If 16 bits do not hold a sample.
     """
@@ -43,7 +43,7 @@ def files(recording: Recording, *, name: str = "ecg") -> dict[str, bytes]:
         raise TextNotAllowed(f"{name[:80]!r} is no name of a WFDB record: up to 20 letters, digits, '_' or '-'")
     stored = store(recording.signal)
     return {
-        f"{name}.hea": _header(recording, stored, name).encode("ascii"),
+        f"{name}.hea": _header(recording, stored, name).encode(),
         f"{name}.dat": stored.samples.T.astype("<i2").tobytes(),
     }
 
@@ -70,8 +70,13 @@ def _start(moment: datetime | None) -> str:
 
 
 def _comments(recording: Recording) -> list[str]:
-    """Age and sex as the PhysioNet/CinC Challenges write them, and the device."""
-    age = [] if recording.age is None else [f"# Age: {recording.age:.6g}"]
-    sex = [] if recording.sex is None else [f"# Sex: {_SEXES[recording.sex]}"]
-    device = [] if recording.device is None else [f"# Device: {printable(recording.device)}"]
-    return age + sex + device
+    """Age and sex as the PhysioNet/CinC Challenges write them, and in the same way what else our reader reads."""
+    fields = {
+        "Age": None if recording.age is None else f"{recording.age:.6g}",
+        "Sex": None if recording.sex is None else _SEXES[recording.sex],
+        "Device": printable(recording.device) or None,
+        "Height": None if recording.height is None else f"{recording.height:.6g} cm",
+        "Weight": None if recording.weight is None else f"{recording.weight:.6g} kg",
+    }
+    said = [f"# Diagnosis: {text}" for text in spoken(recording)]
+    return [f"# {name}: {value}" for name, value in fields.items() if value is not None] + said
