@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ecg.beats import r_peaks
+from models.ecg.measurements import Measurements
 from models.ecg.patient import completed_age
 from models.ecg.recording import INDEPENDENT_LEADS, LEADS, Filters, Recording, twelve_leads
+from models.ecg.statements import paced
 from models.ecg.writers.errors import LimbLeadsDisagree, RateNotAllowed
-from models.ecg.writers.identity import printable
+from models.ecg.writers.identity import printable, spoken
 from models.ecg.writers.storage import Stored, store
 
 RATES = (250.0, 500.0)
@@ -25,6 +27,17 @@ LIMB_TOLERANCE = 0.010
 _DECLARATION = b'<?xml version="1.0" encoding="ISO-8859-1"?>\n<!DOCTYPE RestingECG SYSTEM "restecg.dtd">\n'
 _BEFORE, _BEAT = 0.4, 1.2  # seconds of the median beat before R and in all; real ones have 1.2 s
 _SEXES = {"F": "FEMALE", "M": "MALE"}
+_MEASURED = {
+    "heart_rate": "VentricularRate",
+    "pr_interval": "PRInterval",
+    "qrs_duration": "QRSDuration",
+    "qt_interval": "QTInterval",
+    "qtc": "QTCorrected",
+    "qtc_fridericia": "QTcFrederica",
+    "p_axis": "PAxis",
+    "qrs_axis": "RAxis",
+    "t_axis": "TAxis",
+}
 _AGE_UNITS = {"Y": "YEARS", "M": "MONTHS"}
 
 
@@ -42,7 +55,7 @@ def write(recording: Recording) -> bytes:
     VoltageTooLarge
         If 16 bits do not hold a sample.
     TextNotAllowed
-        If patient identifier or device hold control characters.
+        If patient identifier, device or a statement hold control characters.
     """
     if recording.sampling_rate not in RATES:
         raise RateNotAllowed(f"{recording.sampling_rate:g} Hz; MUSE stores an ECG at 250 or 500 Hz")
@@ -52,8 +65,8 @@ def write(recording: Recording) -> bytes:
     _add(SubElement(root, "MuseInfo"), MuseVersion="7.1.0")
     _add_patient(SubElement(root, "PatientDemographics"), recording)
     _add_test(SubElement(root, "TestDemographics"), recording)
-    if recording.paced:
-        _add_statement(SubElement(root, "Diagnosis"), "PACED RHYTHM")
+    _add_measurements(root, recording.measured)
+    _add_statements(root, recording)
     beat = _median_beat(recording, stored)
     if beat is not None:
         _add_waveform(SubElement(root, "Waveform"), "Median", beat, recording)
@@ -86,6 +99,8 @@ def _add_patient(demographics: Element, recording: Recording) -> None:
         PatientAge=age,
         AgeUnits=_AGE_UNITS.get(unit),
         Gender=_SEXES.get(recording.sex or ""),
+        HeightCM=None if recording.height is None else f"{recording.height:g}",
+        WeightKG=None if recording.weight is None else f"{recording.weight:g}",
     )
 
 
@@ -101,9 +116,23 @@ def _add_test(demographics: Element, recording: Recording) -> None:
     )
 
 
-def _add_statement(diagnosis: Element, text: str) -> None:
-    _add(diagnosis, Modality="RESTING")
-    _add(SubElement(diagnosis, "DiagnosisStatement"), StmtFlag="ENDSLINE", StmtText=text)
+def _add_measurements(root: Element, measured: Measurements) -> None:
+    """What the device measured, in the whole numbers of the format."""
+    known = {field: round(value) for name, field in _MEASURED.items() if (value := getattr(measured, name)) is not None}
+    if known:
+        _add(SubElement(root, "RestingECGMeasurements"), **known)
+
+
+def _add_statements(root: Element, recording: Recording) -> None:
+    """A statement a line; that the heart was paced is one, where no other says it."""
+    said = list(spoken(recording))
+    if recording.paced and not paced(said):
+        said.append("PACED RHYTHM")
+    if said:
+        diagnosis = SubElement(root, "Diagnosis")
+        _add(diagnosis, Modality="RESTING")
+        for text in said:
+            _add(SubElement(diagnosis, "DiagnosisStatement"), StmtFlag="ENDSLINE", StmtText=text)
 
 
 def _median_beat(recording: Recording, stored: Stored) -> Stored | None:
