@@ -70,7 +70,7 @@ class Fiducials:
 def delineate(recording: Recording) -> Fiducials:
     """Marks of each beat over all leads together: (beats,) samples of the recording.
 
-    QRS is bounded by the activity in any lead, P and T by the median of the leads.
+    QRS is bounded by the activity in any lead; its peak, and all of P and T, is the median of the leads.
     """
     return _delineated(recording)[0]
 
@@ -91,9 +91,10 @@ def _delineated(recording: Recording) -> tuple[Fiducials, Fiducials]:
     calm = gaussian_filter1d(_without(signal, onset, offset), _SMOOTH * rate, axis=1)
     t = _t_waves(calm, rate, onset, offset)
     p = _p_waves(calm, rate, onset, np.median(t.offset, axis=0).astype(np.int64))
-    back = _Back(step, signal.shape[1])
-    together = Fiducials(p=back.together(p), qrs=back.wave(onset, centres, offset), t=back.together(t))
     peaks = qrs_peaks(signal, onsets, offsets)
+    back = _Back(step, signal.shape[1])
+    qrs = back.wave(onset, np.median(peaks, axis=0).astype(np.int64), offset)
+    together = Fiducials(p=back.together(p), qrs=qrs, t=back.together(t))
     return together, Fiducials(p=back.each(p), qrs=back.wave(onsets, peaks, offsets), t=back.each(t))
 
 
