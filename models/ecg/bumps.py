@@ -21,8 +21,8 @@ Mask = NDArray[np.bool_]
 
 _ROOM = 0.05  # s in which the peak may lie; with less the wave is not looked for
 _APART = 0.06  # s that a mark of one lead may lie from that of all leads
-_COMPARED = 0.04  # s on either side of the peak that are compared between beats
-_LONGEST_HALF = 0.25  # s within which the flank of any wave has fallen to half its height
+_COMPARED = 0.04  # s on either side of the usual peak that are compared between beats
+_LONGEST_HALF = 0.20  # s within which the flank of any wave has fallen to half its height
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,12 @@ class Search:
     floor: Samples
     ceiling: Samples
 
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Columns, counted from the base, that hold the search of every beat."""
+        begin = int((np.minimum(self.earliest, self.floor) - self.base).min())
+        return begin, max(int((np.maximum(self.latest, self.ceiling) - self.base).max()), begin) + 1
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Bumps:
@@ -95,31 +101,29 @@ class Bumps:
 
 def bumps(signal: Array, rate: float, search: Search, shape: Shape) -> Bumps:
     """Find one wave in each beat of a signal, (leads, samples) mV, smooth and without its QRS complexes."""
-    begin, end = _extent(search)
-    column = begin + np.arange(end - begin)
-    place = search.base[:, None] + column
-    within = (place >= search.earliest[:, None]) & (place <= search.latest[:, None])
-    within &= (place >= 0) & (place < signal.shape[1])
+    begin, end = search.extent
+    place = search.base[:, None] + np.arange(begin, end)
+    within = _between(place, np.maximum(search.earliest, 0), np.minimum(search.latest, signal.shape[1] - 1))
     within &= (within.sum(axis=1) >= _ROOM * rate)[:, None]
     hats = balanced(windows(_hat(signal, shape.width * rate), search.base, begin, end), within)
-    typical = _typical(hats, within)
-    usual = int(np.square(typical).sum(axis=0).argmax())
-    likeness = np.einsum("lbs,l->bs", hats, typical[:, usual])
-    possible = within & (np.abs(column - column[usual]) <= shape.varies * rate)
-    top = np.where(possible, likeness, -np.inf).argmax(axis=1)
-    found = possible.any(axis=1)
-    upright = windows(signal, search.base, begin, end) * np.where(typical[:, usual] < 0, -1, 1)[:, None, None]
-    inside = (place >= np.maximum(search.floor, 0)[:, None]) & (place <= search.ceiling[:, None])
+    usual, leads = _usual(hats, within)
+    top, found = _tops(hats, leads, within & _near(end - begin, usual, shape.varies * rate))
+    upright = windows(signal, search.base, begin, end) * np.where(leads < 0, -1, 1)[:, None, None]
+    inside = _between(place, np.maximum(search.floor, 0), search.ceiling)
     marks = _measured(upright, top, inside, found, rate, shape)
-    onset, peak, offset = (search.base + begin + _near(mark, _APART * rate) for mark in marks)
-    alike = _alike(_around(hats, top, round(_COMPARED * rate)), found)
+    onset, peak, offset = (search.base + begin + _drawn(mark, _APART * rate) for mark in marks)
+    alike = _alike(hats[..., _near(end - begin, usual, _COMPARED * rate)], found)
     return Bumps(onset=onset, peak=peak, offset=offset, found=found, alike=alike)
 
 
-def _extent(search: Search) -> tuple[int, int]:
-    """Columns from the base that hold every beat's search."""
-    begin = int(min((search.earliest - search.base).min(), (search.floor - search.base).min()))
-    return begin, int(max((search.latest - search.base).max(), (search.ceiling - search.base).max(), begin)) + 1
+def _between(place: Samples, first: Samples, last: Samples) -> Mask:
+    """(beats, samples) where a beat's place is not before its first and not after its last."""
+    return np.asarray((place >= first[:, None]) & (place <= last[:, None]))
+
+
+def _near(columns: int, column: int, reach: float) -> Mask:
+    """(columns,) which are within reach of one of them."""
+    return np.asarray(np.abs(np.arange(columns) - column) <= reach)
 
 
 def _hat(signal: Array, width: float) -> Array:
@@ -128,12 +132,20 @@ def _hat(signal: Array, width: float) -> Array:
     return np.asarray(uniform_filter1d(signal, inner, axis=1) - uniform_filter1d(signal, outer, axis=1))
 
 
-def _typical(hats: Array, within: Mask) -> Array:
-    """(leads, samples) median beat; nothing where no beat has room."""
+def _usual(hats: Array, within: Mask) -> tuple[int, Array]:
+    """Column at which the median of the beats is largest, and what each lead shows there."""
     some = within.any(axis=1)
     if not some.any():
-        return np.zeros(hats.shape[::2])
-    return np.asarray(np.median(np.where(within, hats, 0)[:, some], axis=1))
+        return 0, np.zeros(len(hats))
+    typical = np.median(np.where(within, hats, 0)[:, some], axis=1)
+    column = int(np.square(typical).sum(axis=0).argmax())
+    return column, typical[:, column]
+
+
+def _tops(hats: Array, leads: Array, possible: Mask) -> tuple[Samples, Mask]:
+    """Column at which each beat is most like the usual one, and whether there was one to choose."""
+    likeness = np.einsum("lbs,l->bs", hats, leads)
+    return np.where(possible, likeness, -np.inf).argmax(axis=1), np.asarray(possible.any(axis=1))
 
 
 def _measured(
@@ -177,21 +189,15 @@ def _foot(upright: Array, peak: Samples, inside: Mask) -> Samples:
     return np.asarray(np.where(inside & (column >= steepest), area, -np.inf).argmax(axis=2))
 
 
-def _near(marks: Samples, apart: float) -> Samples:
+def _drawn(marks: Samples, apart: float) -> Samples:
     """Marks of the leads, none farther than `apart` from that of all leads: their median."""
     middle = np.median(marks, axis=0)
     return np.asarray(np.rint(np.clip(marks, middle - apart, middle + apart)), np.int64)
 
 
-def _around(hats: Array, top: Samples, reach: int) -> Array:
-    """(beats, leads · samples) what each beat shows around its peak."""
-    place = np.clip(top[:, None] + np.arange(-reach, reach + 1), 0, hats.shape[2] - 1)
-    return np.take_along_axis(hats, place[None], axis=2).transpose(1, 0, 2).reshape(len(top), -1)
-
-
-def _alike(shapes: Array, found: Mask) -> Array:
-    """(beats,) correlation of each with the sum of the others."""
-    seen = shapes * found[:, None]
-    others = seen.sum(axis=0) - seen
-    size = np.sqrt(np.square(seen).sum(axis=1) * np.square(others).sum(axis=1))
-    return np.asarray((seen * others).sum(axis=1) / np.maximum(size, np.finfo(np.float64).tiny))
+def _alike(hats: Array, found: Mask) -> Array:
+    """(beats,) correlation of each, over all leads, with the sum of the others; they are not moved to fit."""
+    shapes = (hats * found[:, None]).transpose(1, 0, 2).reshape(len(found), -1)
+    others = shapes.sum(axis=0) - shapes
+    size = np.sqrt(np.square(shapes).sum(axis=1) * np.square(others).sum(axis=1))
+    return np.asarray((shapes * others).sum(axis=1) / np.maximum(size, np.finfo(np.float64).tiny))

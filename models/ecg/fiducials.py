@@ -30,18 +30,18 @@ ABSENT = -1
 _RATE = 500.0  # hertz to which faster recordings are averaged: AHA's minimum (Kligfield et al., JACC 2007;49:1109)
 _SMOOTH = 0.008  # s, SD
 
-_T = Shape(width=0.072, near=0.04, varies=0.10, before=0.14, after=0.12, halves=2.7)
+_T = Shape(width=0.072, near=0.04, varies=0.10, before=0.14, after=0.12, halves=2.4)
 _T_EARLIEST = 0.06  # s from QRS to the peak of T
-_T_LATEST = 0.5  # s from the onset of QRS to the end of T at 60 beats a minute, and with the root of RR at others
+_T_LATEST, _T_END = 0.5, 0.65  # s from the onset of QRS to the peak and to the end of T, at 60 beats a minute
 _T_TO_QRS = 0.04  # s from the end of T to the next QRS
 
 _P = Shape(width=0.048, near=0.03, varies=0.03, before=0.08, after=0.055)
 _P_EARLIEST, _P_LATEST = 0.30, 0.02  # s from the peak of P to QRS
 _P_SHARE = 0.4  # of the RR interval, at most, from the peak of P to QRS
 _P_NEAREST = 0.05  # s from the usual peak of P to QRS: what comes later is its beginning
-_ALIKE, _BEAT_ALIKE = 0.6, 0.5  # correlation with the other beats: of the usual beat, and of each
-_IRREGULAR = 0.15  # median change of RR from beat to beat, in RR: above it, fibrillation is likely,
-_SURELY_ALIKE = 0.9  # and P waves have to be alike like this
+_ALIKE, _BEAT_ALIKE = 0.65, 0.5  # correlation with the other beats: of the usual beat, and of each
+_IRREGULAR = 0.15  # of RR, from beat to beat: above it the atria are likely to fibrillate,
+_SURELY_ALIKE = 0.85  # and P waves, if there are any, must be as alike as this
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -152,9 +152,15 @@ def _without(signal: Array, onset: Samples, offset: Samples) -> Array:
 
 def _t_waves(calm: Array, rate: float, onset: Samples, offset: Samples) -> Bumps:
     rr = np.append(np.diff(onset), _usual_interval(onset, rate))
-    latest = np.minimum(onset + rr - _T_TO_QRS * rate, onset + _T_LATEST * np.sqrt(np.maximum(rr, 0) * rate))
-    last = latest.astype(np.int64)
-    search = Search(base=offset, earliest=offset + round(_T_EARLIEST * rate), latest=last, floor=offset, ceiling=last)
+    longest = np.sqrt(np.maximum(rr, 0) * rate)  # samples of a second at 60 beats a minute, by Bazett at others
+    ceiling = np.minimum(onset + rr - _T_TO_QRS * rate, onset + _T_END * longest).astype(np.int64)
+    search = Search(
+        base=offset,
+        earliest=offset + round(_T_EARLIEST * rate),
+        latest=np.minimum(ceiling, onset + _T_LATEST * longest).astype(np.int64),
+        floor=offset,
+        ceiling=ceiling,
+    )
     return bumps(calm, rate, search, _T)
 
 

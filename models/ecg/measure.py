@@ -17,6 +17,7 @@ from models.ecg.recording import Recording
 Array = NDArray[np.float64]
 Samples = NDArray[np.int64]
 
+_MINUTE = 60.0  # s; of what is longer the beginning is measured, so that memory does not grow with it
 _FEWEST = 3  # beats that show an interval: with fewer one odd beat would decide
 _SHARE = 0.5  # of the beats that must show it: a wave that most beats lack is no wave of this heart
 _LEVEL = 0.012  # s before QRS that are the isoelectric level (CSE Working Party, Eur Heart J 1985;6:815)
@@ -35,6 +36,7 @@ def measure(recording: Recording) -> Measurements:
         None for what the recording does not show: nothing in noise; no P where the atria fibrillate or a pacemaker
         leads; no QTc of a paced heart, for whose wide complexes the formulas are not meant.
     """
+    recording = _beginning(recording)
     if beat_contrast(qrs_energy(recording), recording.sampling_rate) < BEAT_CONTRAST:
         return UNMEASURED
     waves = delineate(recording)
@@ -52,6 +54,13 @@ def measure(recording: Recording) -> Measurements:
         **atrial,
         **corrected,
     )
+
+
+def _beginning(recording: Recording) -> Recording:
+    if recording.duration <= _MINUTE:
+        return recording
+    signal = recording.signal[:, : round(_MINUTE * recording.sampling_rate)]
+    return Recording(signal=signal, sampling_rate=recording.sampling_rate, paced=recording.paced)
 
 
 def corrections(qt: float, rr: float) -> dict[str, float]:

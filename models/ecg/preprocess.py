@@ -85,9 +85,11 @@ class Preprocessing:
         if rate == self.sampling_rate:
             return signal
         ratio = Fraction(self.sampling_rate / rate).limit_denominator(_FINEST_RATIO)
-        resampled: NDArray[np.float64] = resample_poly(
-            signal, *ratio.as_integer_ratio(), axis=1, padtype="line", window=_anti_alias(max(ratio.as_integer_ratio()))
-        )
+        if ratio == 1:
+            return signal
+        up, down = ratio.as_integer_ratio()
+        window = _anti_alias(max(up, down))
+        resampled: NDArray[np.float64] = resample_poly(signal, up, down, axis=1, padtype="line", window=window)
         return resampled
 
 

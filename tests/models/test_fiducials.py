@@ -35,8 +35,8 @@ def test_marks_of_each_lead_are_near_those_of_cardiologists() -> None:
         assert score["QRS", "onset"].sensitivity > 0.999
         assert score["QRS", "onset"].mean_absolute_error < 7.5
         assert score["QRS", "offset"].mean_absolute_error < 8.5
-        assert score["P", "peak"].sensitivity > 0.995
-        assert score["P", "peak"].predictivity > 0.91
+        assert score["P", "peak"].sensitivity > 0.99
+        assert score["P", "peak"].predictivity > 0.94
         assert score["P", "onset"].mean_absolute_error < 10.5
         assert score["P", "offset"].mean_absolute_error < 11
         assert score["T", "peak"].sensitivity > 0.995
@@ -51,7 +51,7 @@ def test_marks_of_all_leads_are_near_the_median_of_the_leads() -> None:
     marked = [consensus(record) for record in ludb_marks(SHARED / "ludb")]
     score = scores(zip(marked, found, strict=True))
     assert score["QRS", "peak"].sensitivity == 1
-    limits = {("P", "onset"): 5, ("P", "offset"): 7, ("QRS", "onset"): 5, ("QRS", "offset"): 7, ("T", "offset"): 10}
+    limits = {("P", "onset"): 5, ("P", "offset"): 7, ("QRS", "onset"): 5, ("QRS", "offset"): 7, ("T", "offset"): 11}
     for key, limit in limits.items():
         assert score[key].mean_absolute_error < limit
 
@@ -80,10 +80,11 @@ def test_every_lead_has_its_marks_in_order() -> None:
     assert all((before <= after).all() for before, after in pairwise(order))
 
 
-def test_a_wide_t_wave_ends_late() -> None:
-    starts = onsets(1200.0)
-    found = delineate(made(Beat(t=(200.0, 300.0)), starts))
-    np.testing.assert_allclose(milliseconds(found.t.offset, 500), starts + 500, atol=40)
+@pytest.mark.parametrize(("begin", "duration"), [(200.0, 300.0), (250.0, 330.0), (350.0, 200.0), (150.0, 120.0)])
+def test_t_waves_of_short_and_of_long_qt_end_where_they_do(begin: float, duration: float) -> None:
+    starts = onsets(1000.0)
+    found = delineate(made(Beat(t=(begin, duration)), starts))
+    np.testing.assert_allclose(milliseconds(found.t.offset, 500), starts + begin + duration, atol=30)
 
 
 def test_a_millivolt_is_as_good_as_a_volt() -> None:
@@ -112,13 +113,15 @@ def test_a_heart_without_p_waves_has_none() -> None:
     assert (found.t.peak != ABSENT).all()
 
 
-def test_fibrillating_atria_have_no_p_waves() -> None:
-    rng = np.random.default_rng(5)
+@pytest.mark.parametrize("seed", range(10))
+def test_fibrillating_atria_have_no_p_waves(seed: int) -> None:
+    rng = np.random.default_rng(seed)
     starts = 500 + np.cumsum(rng.uniform(450, 1050, 11))
     recording = made(Beat(p_height=0.0), starts[starts < 9500])
     time = np.arange(5000) / 500
     phase = 2 * np.pi * np.cumsum(6 + rng.standard_normal(5000).cumsum() * 0.01) / 500
-    flicker = np.outer(rng.uniform(0.02, 0.08, 12), np.sin(phase + time))
+    lead = rng.uniform(0, 2 * np.pi, (12, 1))
+    flicker = rng.uniform(0.02, 0.08, (12, 1)) * np.sin(phase + time + lead)
     found = delineate(Recording(signal=recording.signal + flicker, sampling_rate=500))
     assert (found.p.peak == ABSENT).all()
 

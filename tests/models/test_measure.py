@@ -135,3 +135,9 @@ def test_a_cart_measured_nearly_the_same() -> None:
     cart |= {"p_axis": (74, 8), "qrs_axis": (52, 8), "t_axis": (57, 8)}
     for name, (value, tolerance) in cart.items():
         assert getattr(measured, name) == pytest.approx(value, abs=tolerance), name
+
+
+def test_of_a_long_recording_the_first_minute_is_measured() -> None:
+    minute = made(Beat(), onsets(seconds=60.0), seconds=60.0).signal
+    longer = np.pad(minute, ((0, 0), (0, 90_000)))
+    assert measure(Recording(signal=longer, sampling_rate=500)) == measure(Recording(signal=minute, sampling_rate=500))

@@ -51,6 +51,12 @@ def test_the_low_pass_kept_for_a_rate_is_the_one_scipy_would_design(rate: float,
     np.testing.assert_array_equal(tensor[:, : expected.shape[1]], expected.astype(np.float32))
 
 
+def test_a_rate_a_hair_off_is_taken_as_ours() -> None:
+    signal = waves(500.0)
+    one, other = (PREPROCESSING(Recording(signal=signal, sampling_rate=rate)) for rate in (500.0, 500.0001))
+    np.testing.assert_array_equal(one, other)
+
+
 def test_a_tone_in_the_band_keeps_amplitude_and_phase() -> None:
     tensor = PREPROCESSING(Recording(signal=tone(10.0), sampling_rate=500))
     np.testing.assert_allclose(tensor[:, 1000:4000], tone(10.0)[:, 1000:4000], atol=0.01)
