@@ -26,6 +26,9 @@ _T_WAVE = 0.36  # seconds; a peak nearer than this and half as high is a T wave 
 _THRESHOLD = 0.3  # of the way from the median energy to that of a typical beat
 _SLOWEST_BEAT = 2.0  # seconds that are sure to hold a beat, from which a typical one is learnt
 
+_FLATTEST = 0.2  # of the typical lead: one that moves less does not count as much
+_NOTHING = 1e-6  # mV, a thousandth of a microvolt: below every converter's step
+
 
 def r_peaks(recording: Recording) -> Samples:
     """Samples at which a QRS complex has its centre, in ascending order.
@@ -97,3 +100,23 @@ def _typical_peak(energy: NDArray[np.float64], rate: float) -> float:
     stretch = min(round(_SLOWEST_BEAT * rate), len(energy))
     whole = len(energy) // stretch * stretch
     return float(np.median(energy[:whole].reshape(-1, stretch).max(axis=1)))
+
+
+def windows(signal: NDArray[np.float64], base: Samples, begin: int, end: int) -> NDArray[np.float64]:
+    """The signal around each beat, (leads, beats, end - begin), from base + begin on; its ends are repeated."""
+    columns = np.clip(base[:, None] + np.arange(begin, end), 0, signal.shape[1] - 1)
+    return signal[:, columns]
+
+
+def balanced(curves: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Curves of each lead and beat, relative to what is usual in that lead, so that all leads count alike.
+
+    Parameters
+    ----------
+    curves : (leads, beats, samples)
+    counted : (beats, samples)
+        Where the largest deflection of a beat is looked for.
+    """
+    usual = np.median(np.where(counted, np.abs(curves), 0).max(axis=2), axis=1)
+    floor = max(_FLATTEST * float(np.median(usual)), _NOTHING)
+    return np.asarray(curves / np.maximum(usual, floor)[:, None, None])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, resample_poly, sosfiltfilt
+from scipy.signal import butter, firwin, resample_poly, sosfiltfilt
 
 from models.ecg.recording import LEADS, Recording
 
@@ -85,7 +85,16 @@ class Preprocessing:
         if rate == self.sampling_rate:
             return signal
         ratio = Fraction(self.sampling_rate / rate).limit_denominator(_FINEST_RATIO)
-        resampled: NDArray[np.float64] = resample_poly(
-            signal, ratio.numerator, ratio.denominator, axis=1, padtype="line"
-        )
+        if ratio == 1:
+            return signal
+        up, down = ratio.as_integer_ratio()
+        window = _anti_alias(max(up, down))
+        resampled: NDArray[np.float64] = resample_poly(signal, up, down, axis=1, padtype="line", window=window)
         return resampled
+
+
+@lru_cache(maxsize=8)  # for odd rates the design takes six times as long as the filter
+def _anti_alias(factor: int) -> NDArray[np.float64]:
+    """The low-pass that `resample_poly` would design anew for each recording, to the last bit."""
+    taps: NDArray[np.float64] = firwin(2 * 10 * factor + 1, 1 / factor, window=("kaiser", 5.0))
+    return taps

@@ -69,7 +69,7 @@ class Recording:
     paced : bool or None
         True if the file says that the heart was paced; None if it says nothing.
     measured : Measurements
-        What the device measured, as the file says it; our own are `models.ecg.beats.measure`.
+        What the device measured, as the file says it; our own are `models.ecg.measure.measure`.
     statements : tuple of str
         What the device, or a person at it, wrote about the ECG.
     source_format : str

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.signal import butter, sosfiltfilt
+from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from models.ecg import Preprocessing, Recording
 
@@ -39,6 +39,22 @@ def test_at_its_own_rate_it_is_the_zero_phase_band_pass_and_nothing_else() -> No
     tensor = PREPROCESSING(Recording(signal=signal, sampling_rate=500))
     np.testing.assert_allclose(tensor, expected, atol=1e-6)
     assert tensor.dtype == np.float32
+
+
+@pytest.mark.parametrize(("rate", "up", "down"), [(1000.0, 1, 2), (360.0, 25, 18), (499.9, 5000, 4999)])
+def test_the_low_pass_kept_for_a_rate_is_the_one_scipy_would_design(rate: float, up: int, down: int) -> None:
+    signal = waves(rate)
+    sections = butter(3, (0.5, 40), "bandpass", fs=500, output="sos")
+    resampled = resample_poly(signal, up, down, axis=1, padtype="line")
+    expected = sosfiltfilt(sections, resampled, axis=1, padlen=500)[:, :5000]
+    tensor = PREPROCESSING(Recording(signal=signal, sampling_rate=rate))
+    np.testing.assert_array_equal(tensor[:, : expected.shape[1]], expected.astype(np.float32))
+
+
+def test_a_rate_a_hair_off_is_taken_as_ours() -> None:
+    signal = waves(500.0)
+    one, other = (PREPROCESSING(Recording(signal=signal, sampling_rate=rate)) for rate in (500.0, 500.0001))
+    np.testing.assert_array_equal(one, other)
 
 
 def test_a_tone_in_the_band_keeps_amplitude_and_phase() -> None:
