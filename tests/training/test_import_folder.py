@@ -159,7 +159,7 @@ def test_every_fault_is_named_with_its_place_and_only_sound_visits_are_taken(tmp
     other_sex = {"F": "M", "M": "F"}[str(person(ONE).recording.sex or person(ONE).sex)]
     wrong: list[tuple[dict[str, object], str, str]] = [
         ({"ecg": "absent.hea"}, "ecg", "No such file"),
-        ({"ecg": "note.txt"}, "ecg", "none of DICOM"),
+        ({"ecg": "note.txt"}, "ecg", "no ECG format"),
         ({"ecg": cut(tmp_path)}, "ecg", "samples"),
         ({"ecg": flat(tmp_path)}, "ecg", "no signal|flat"),
         ({"ecg": ""}, "ecg", "names no ECG"),
