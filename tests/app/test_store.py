@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from app.store import Store, StoreUnavailable, keys, outbox, studies, tables
+from app.store.engine import MIGRATIONS
 from app.studies import Studies
 from models.ecg import Quality, Recording
 from models.ecg.examination import Examination
 from models.ecg.measurements import Measurements
-from models.report import Answer, Failure, Inference, ModelIdentity, Ood, Rejection
+from models.report import Answer, EcgMeasurements, Failure, Inference, ModelIdentity, Ood, Rejection
+
+
+@dataclass(frozen=True)
+class SimpleManifest:
+    notices: list[str]
 
 
 @dataclass(frozen=True)
 class SimpleBundle:
     digest: str
+    manifest: SimpleManifest | None = None
 
 
 MODEL = ModelIdentity(name="toy", version="1.0.0", digest="d" * 64)
@@ -93,6 +102,33 @@ def test_an_accepted_ecg_is_one_study_one_job_and_one_outbox_row(store: Store, r
     again = accept(store, recording)
     assert again == (first.study_id, False, None)
     assert rows(store) == {"studies": 1, "blobs": 1, "jobs": 1, "outbox": 1, "results": 0}
+
+
+def test_a_store_of_the_version_before_keeps_its_studies_and_its_work(store: Store, recording: Recording) -> None:
+    study_id = accept(store, recording).study_id
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with store.writing() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    store.migrate()
+    with store.writing() as connection:
+        kept = studies.one(connection, MODEL.digest, study_id)
+        assert kept is not None
+        assert (kept.ecg_digest, kept.status, kept.measurements) == (recording.digest, "queued", None)
+        outbox.make_due(connection)
+        assert [due.ecg_digest for due in outbox.take_due(connection, 60)] == [recording.digest]
+
+
+def test_what_was_measured_and_stated_is_kept_with_the_study(store: Store, recording: Recording) -> None:
+    told = replace(recording, measured=Measurements(qt_interval=400), statements=("Sinus rhythm",))
+    study_id = accept(store, told).study_id
+    bundle = SimpleBundle(digest=MODEL.digest, manifest=SimpleManifest(notices=[]))
+    report = Studies(store, bundle, 60).report(study_id)  # type: ignore[arg-type]  # no more of it is used here
+    assert report is not None
+    assert report.measurements == EcgMeasurements(
+        ours={"heart_rate": 61, "qrs_duration": 92}, device={"qt_interval": 400}, statements=["Sinus rhythm"]
+    )
 
 
 def test_a_failing_transaction_leaves_nothing_behind(store: Store, recording: Recording) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pydicom
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from models.ecg import decode
+from models.ecg.writers import json_document
 from models.phenotypes import PHENOTYPES
 from tests.e2e.conftest import Server
 
@@ -113,6 +116,15 @@ def text_of(page: Page, selector: str) -> str:
     return page.locator(selector).inner_text().strip()
 
 
+def test_what_was_measured_stands_beside_what_the_device_measured(study: Page, server: Server) -> None:
+    measured = told(server, study)["measurements"]
+    rows = {row.locator("th").inner_text(): row.locator("td") for row in study.locator(".ruler tbody tr").all()}
+    for name, key in (("Heart rate", "heart_rate"), ("PR", "pr_interval"), ("QRS duration", "qrs_duration")):
+        for side, cell in zip(("ours", "device"), rows[name].all(), strict=True):
+            value = measured[side].get(key)
+            assert cell.inner_text().split()[0] == ("–" if value is None else f"{value:.0f}")
+
+
 def test_the_whole_way_from_login_over_an_upload_to_logout_raises_no_complaint(
     complaints: list[str], page: Page, server: Server, real_dicom: bytes, tmp_path: Path
 ) -> None:
@@ -188,11 +200,16 @@ def test_the_notices_are_visible_everywhere(server: Server, study: Page) -> None
         expect(study.get_by_role("note")).to_contain_text("Trained on simulated hearts. Not a medical device")
 
 
-def test_the_list_shows_the_ejection_fraction_of_the_report(server: Server, study: Page) -> None:
-    study_id, report = study.url.rsplit("/", 1)[-1], told(server, study)
+def test_the_list_shows_the_ejection_fraction_of_the_report(server: Server, signed_in: Page, real_dicom: bytes) -> None:
+    recording = decode(real_dicom)
+    fresh = json_document.write(
+        replace(recording, signal=1.01 * recording.signal)
+    )  # the newest stands on the first page
+    with server.client() as client:
+        report = client.post("/v1/ecgs", content=fresh, headers={"Prefer": "wait=30"}).json()
     (ef,) = (estimate for estimate in report["estimates"] if estimate["symbol"] == "LVEF")
-    study.get_by_role("link", name="Studies").click()
-    row = study.locator("tr", has=study.locator(f"#study-{study_id}"))
+    signed_in.reload()
+    row = signed_in.locator("tr", has=signed_in.locator(f"#study-{report['id']}"))
     expect(row).to_contain_text(f"{ef['value']:.0f} %")
     expect(row).to_contain_text(f"{ef['interval']['low']:.0f} – {ef['interval']['high']:.0f} %")
 

@@ -16,9 +16,11 @@ import orjson
 import pytest
 import redis
 
-from models.ecg import LEADS, decode
+from models.ecg import LEADS, Recording, decode
+from models.ecg.writers import FORMATS
 from models.phenotypes import PHENOTYPES
 from tests.e2e.conftest import Server, redis_on, worker
+from tests.models.ecg_files import made_up_signal
 
 WAIT = {"Prefer": "wait=30"}
 
@@ -81,6 +83,22 @@ def test_embedding_and_both_waveforms_can_be_read(server: Server, real_dicom: by
         np.testing.assert_allclose(original["leads"][lead], recording.lead(lead), atol=1e-5)
     assert preprocessed["sampling_rate"] == 500
     assert len(preprocessed["leads"]["V6"]) == 5000
+
+
+def test_one_ecg_in_every_format_that_is_written_is_one_study(server: Server) -> None:
+    recording = Recording(signal=made_up_signal(seed=5), sampling_rate=500.0, age=61.0, sex="F")
+    with server.client() as client:
+        sent = {name: client.post("/v1/ecgs", content=each.write(recording)).json() for name, each in FORMATS.items()}
+        assert len({answer["id"] for answer in sent.values()}) == 1, sent
+
+
+def test_the_report_says_what_was_measured_here_and_by_the_device(server: Server, real_dicom: bytes) -> None:
+    with server.client() as client:
+        measured = client.post("/v1/ecgs", content=real_dicom, headers=WAIT).json()["measurements"]
+    device, ours = measured["device"], measured["ours"]
+    assert (device["pr_interval"], device["qrs_duration"], device["qt_interval"]) == (161, 75, 368)
+    assert ours["qt_interval"] == pytest.approx(device["qt_interval"], abs=30)
+    assert ours["qrs_axis"] == pytest.approx(device["qrs_axis"], abs=15)
 
 
 def test_the_same_upload_twice_is_one_study_and_one_result(server: Server, real_dicom: bytes) -> None:
