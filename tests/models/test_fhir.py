@@ -412,6 +412,6 @@ def test_lead_codes_are_those_of_the_dictionary_of_dicom() -> None:
 
 def test_what_no_field_holds_is_refused() -> None:
     with pytest.raises(TextNotAllowed):
-        writer.write(dataclasses.replace(RESTING, patient_id="two\nlines"))
+        writer.write(dataclasses.replace(RESTING, patient_id="x" * 65))
     with pytest.raises(VoltageTooLarge, match="microvolts"):
         writer.write(dataclasses.replace(RESTING, signal=1e6 * RESTING.signal))

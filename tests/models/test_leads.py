@@ -14,6 +14,9 @@ from models.ecg.units import millivolts_per
     [
         ("I", "I"),
         ("i", "I"),
+        ("aVR (inverted)", None),
+        ("V1 (reversed)", None),
+        ("V1 (uV)", "V1"),
         ("Lead I (Einthoven)", "I"),
         ("ECG I", "I"),
         ("ECG I-REF", "I"),

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile, UnsupportedFormat
-from models.ecg.formats.table import MAX_LEADS, Table, bare, recording_of
-from models.ecg.leads import MAX_SAMPLES, lead_name
+from models.ecg.formats.table import Table, bare, recording_of
+from models.ecg.leads import MAX_LEADS, MAX_SAMPLES, lead_name
 from models.ecg.recording import Recording
 from models.ecg.stated import Stated
 

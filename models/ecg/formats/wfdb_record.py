@@ -44,8 +44,8 @@ def read_files(files: Mapping[str, bytes], stated: Stated) -> Recording:
     if len(headers) != 1:
         raise DecodeError(f"the archive holds {len(headers)} WFDB headers, send one record at a time")
     header = parse(headers[0])
-    scales = [stated.agreed_unit(signal.unit) / signal.gain for signal in header.signals]
     labels = stated.agreed_leads(_descriptions(header), len(header.signals))
+    scales = [_scale(signal, label, stated) for signal, label in zip(header.signals, labels, strict=True)]
     rate = stated.agreed_rate(_rate(header, labels))
     millivolts = map(_millivolts, read_signals(header, files), header.signals, scales)
     channels = zip(labels, _aligned(header, millivolts), strict=True)
@@ -66,6 +66,17 @@ def read_files(files: Mapping[str, bytes], stated: Stated) -> Recording:
         derived=derived,
         remarks=remarks + _remarks(header),
     )
+
+
+def names_of(files: Mapping[str, bytes]) -> set[str]:
+    """Of the headers, and of the signal files that they name."""
+    headers = {name: content for name, content in files.items() if is_header(content)}
+    return {*headers, *(signal.file for content in headers.values() for signal in parse(content).signals)}
+
+
+def _scale(signal: Signal, label: str, stated: Stated) -> float:
+    """Millivolts in one step; a signal that is no lead may have a unit that is no voltage, and is left out."""
+    return stated.agreed_unit(signal.unit) / signal.gain if lead_name(label) else 1.0
 
 
 def _descriptions(header: Header) -> list[str] | None:
