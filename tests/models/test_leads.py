@@ -35,7 +35,6 @@ from models.ecg.units import millivolts_per
         ("avr", "aVR"),
         ("a V R", "aVR"),
         (" v5 ", "V5"),
-        ("V1 (uV)", "V1"),
         ("II [mV]", "II"),
         ("-aVR", "-aVR"),
         ("5.6.3-9-65", "-aVR"),
