@@ -192,7 +192,6 @@ def test_a_length_that_no_record_divides_is_refused(samples: int, rate: float) -
         {"patient_id": "x" * 75},
         {"device": "Wägemann"},
         {"device": "x" * 70},
-        {"statements": ("two\x14texts",)},
     ],
 )
 def test_texts_that_no_field_holds_are_refused(change: dict[str, Any]) -> None:
