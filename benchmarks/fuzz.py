@@ -82,7 +82,6 @@ def main(
     readers: Annotated[list[str] | None, typer.Argument(help=f"Some of {', '.join(SEEDS)}; default all.")] = None,
     runs: Annotated[int, typer.Option(help="Executions for each reader.")] = 1_000_000,
     seconds: Annotated[int, typer.Option(help="At most, for each reader; 0 for as long as the runs take.")] = 0,
-    seconds: Annotated[int, typer.Option(help="At most, for each reader; 0 for as long as the runs take.")] = 0,
     data: Annotated[Path, typer.Option(help="The folder that holds ecg-files.")] = Path("../shared/data"),
     corpus: Annotated[Path | None, typer.Option(help="Kept between runs; default a temporary folder.")] = None,
 ) -> None:
