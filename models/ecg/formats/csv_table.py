@@ -26,7 +26,7 @@ _UTF8, _UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _COMMENT = re.compile(r"\s*(\w+(?: \w+)*) ?(?:[=:]| (?=\d))\s*(\S.*)")
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?|nan|NaN|")
 _QUOTED_COMMA = re.compile(rb'"([-+]?\d{1,12}),(\d{1,12})"')
-_EMPTY_CELL = rb"(?:(?<=[%b\n])|^)[ \t]*(?:N/?A|null|None)?[ \t]*(?=[%b\r\n]|$)"
+_EMPTY_CELL = rb"(?:(?<=[%b\n])|^)%b*(?:(?:N/?A|null|None)%b*)?(?=[%b\r\n]|$)"
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,8 @@ def _numbers(body: bytes, separator: str) -> NDArray[np.float64]:
     try:
         return _parse(body, separator)
     except ValueError:
-        filled = re.sub(_EMPTY_CELL % (mark, mark), b"nan", body.strip(b"\r\n"))
+        blank = b" " if mark == b"\t" else rb"[ \t]"
+        filled = re.sub(_EMPTY_CELL % (mark, blank, blank, mark), b"nan", body.strip(b"\r\n"))
         try:
             return _parse(filled, separator)
         except ValueError as error:

@@ -34,6 +34,7 @@ MAX_CELLS = 12 * MAX_SAMPLES
 _DERIVABLE = tuple(lead for lead in LEADS if lead not in INDEPENDENT_LEADS)
 _WANTED = 'send {"sampling_rate_hz": …, "unit": …, "leads": {name: samples}}, or "signal" and "lead_names"'
 _OTHERS = bytes(set(range(256)) - set(b"[]{}"))
+_PARTS = {**dict.fromkeys((b"[", b"]", b"{", b"}", b":"), MAX_CONTAINERS), b'"': 4 * MAX_CONTAINERS}
 _NAN = re.compile(rb"(?<=[\[,\s])NaN(?=[\],\s])")
 
 # A sender's own identifier may be a number; everything else keeps its type.
@@ -157,14 +158,13 @@ def _parse(data: bytes) -> dict[str, object]:
 
 
 def _check_nesting(data: bytes) -> None:
-    """Count brackets before anything is built from them; those within strings count too, which no ECG minds."""
-    brackets = np.frombuffer(data.translate(None, _OTHERS), np.uint8)
-    opening = (brackets == ord("[")) | (brackets == ord("{"))
-    if np.count_nonzero(opening) > MAX_CONTAINERS:
+    """Count marks before anything is built from them; those within strings count too, which no ECG minds."""
+    if any(data.count(mark) > most for mark, most in _PARTS.items()):
         raise UnsafeFile(f"the JSON document has more than {MAX_CONTAINERS} parts")
     if data.count(b",") > MAX_CELLS:
         raise UnsafeFile(f"the JSON document has more than {MAX_CELLS} numbers, more than any resting ECG")
-    depth = np.cumsum(np.where(opening, 1, -1))
+    brackets = np.frombuffer(data.translate(None, _OTHERS), np.uint8)
+    depth = np.cumsum(np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1))
     if depth.max(initial=0) > MAX_DEPTH:
         raise UnsafeFile(f"the JSON document is nested deeper than {MAX_DEPTH} levels")
 
@@ -187,6 +187,8 @@ def _rows(content: dict[str, object], names: list[str] | None) -> tuple[list[str
     """Labels, if there are any, and the list of samples of each lead."""
     leads, signal = content.get("leads"), content.get("signal")
     if isinstance(leads, dict) and signal is None:
+        if len(leads) > MAX_LEADS:
+            raise UnsafeFile(f"{len(leads)} leads are no ECG")
         return list(leads), list(leads.values())
     if isinstance(leads, list) and names is None and all(isinstance(name, str) for name in leads):
         names = leads

@@ -79,7 +79,9 @@ def _table(data: bytes) -> Any:  # a pyarrow.Table, which has no types
         file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True, **limits)
         _check_sizes(file.metadata)
         return file.read(use_threads=False)
-    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise DecodeError("the Parquet file is damaged") from error
 
 
