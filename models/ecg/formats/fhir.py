@@ -48,7 +48,7 @@ from models.ecg.formats.fhir_resources import (
     resources_of,
 )
 from models.ecg.formats.hl7_values import SECONDS, rate_every
-from models.ecg.formats.number_list import numbers
+from models.ecg.formats.number_list import MAX_NUMBERS, numbers
 from models.ecg.leads import arrange, lead_name
 from models.ecg.measurements import Measurements
 from models.ecg.patient import age_between, age_in_years, sex_of
@@ -168,6 +168,8 @@ def _rows(
         if samples.dimensions != 1:
             raise DecodeError(f"component {labels[-1]!r} has {samples.dimensions} dimensions, one lead has one")
         rows.extend(_voltages(f"lead {labels[-1]!r} of the FHIR Observation", samples, stated))
+        if sum(map(len, rows)) > MAX_NUMBERS:
+            raise UnsafeFile(f"the FHIR Observation has more than {MAX_NUMBERS} samples, more than any resting ECG")
     return labels, rows
 
 
