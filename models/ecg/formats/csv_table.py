@@ -20,6 +20,7 @@ from models.ecg.recording import Recording, Remark
 from models.ecg.stated import Stated
 
 _MAX_PREFACE = 400  # comment lines before the table
+_MAX_GAPS = MAX_SAMPLES  # cells without a number
 _LINE = 4096  # bytes that are looked at of each of them
 
 _UTF8, _UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
@@ -182,7 +183,10 @@ def _numbers(body: bytes, separator: str) -> NDArray[np.float64]:
         return _parse(body, separator)
     except ValueError:
         blank = b" " if mark == b"\t" else rb"[ \t]"
-        filled = re.sub(_EMPTY_CELL % (mark, blank, blank, mark), b"nan", body.strip(b"\r\n"))
+        empty = _EMPTY_CELL % (mark, blank, blank, mark)
+        filled, gaps = re.subn(empty, b"nan", body.strip(b"\r\n"), count=_MAX_GAPS)
+        if gaps == _MAX_GAPS:
+            raise UnsafeFile(f"a table of {gaps} empty cells is no ECG") from None
         try:
             return _parse(filled, separator)
         except ValueError as error:

@@ -47,7 +47,7 @@ from models.ecg.formats.fhir_resources import (
     resources_of,
 )
 from models.ecg.formats.hl7_values import SECONDS, rate_every
-from models.ecg.formats.number_list import numbers
+from models.ecg.formats.number_list import MAX_NUMBERS, numbers
 from models.ecg.leads import MAX_LEADS, arrange, lead_name
 from models.ecg.measurements import Measurements
 from models.ecg.patient import age_between, age_in_years, sex_of
@@ -171,6 +171,8 @@ def _rows(
             rows.append(np.empty(0))  # it is left out, whatever its unit is
             continue
         rows.extend(_voltages(f"lead {labels[-1]!r} of the FHIR Observation", samples, stated))
+        if sum(map(len, rows)) > MAX_NUMBERS:
+            raise UnsafeFile(f"the FHIR Observation has more than {MAX_NUMBERS} samples, more than any resting ECG")
     return labels, rows
 
 

@@ -163,6 +163,8 @@ def _check_nesting(data: bytes) -> None:
         raise UnsafeFile(f"the JSON document has more than {MAX_CONTAINERS} parts")
     if data.count(b",") > MAX_CELLS:
         raise UnsafeFile(f"the JSON document has more than {MAX_CELLS} numbers, more than any resting ECG")
+    if data.count(b"NaN") > MAX_SAMPLES:
+        raise UnsafeFile(f"more than {MAX_SAMPLES} samples of the JSON document are missing")
     brackets = np.frombuffer(data.translate(None, _OTHERS), np.uint8)
     depth = np.cumsum(np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1))
     if depth.max(initial=0) > MAX_DEPTH:

@@ -16,7 +16,7 @@ LARGEST = 2**31
 """Steps; no converter has more than 32 bits."""
 
 MAX_NUMBERS = 2_000_000
-"""Of all leads that stand side by side: of twelve, 2.7 min at 1000 Hz."""
+"""Of all leads of a document: of twelve, 2.7 min at 1000 Hz."""
 
 _WHOLE = b"0123456789+-, \t\r\n"
 _PLAIN = b"0123456789+-. \t\r\n"

@@ -1,7 +1,8 @@
 """PDF page: the lines and words that one page draws, with pdfminer.six within limits of our own.
 
 pdfminer inflates without a bound and draws without a deadline, so that sizes are looked at first: how far each stream
-inflates, by how much a page draws, and how long it takes. A stream is compressed once, or not at all.
+inflates, by how much a page draws, and how long it takes. A stream is compressed once, and perhaps
+written in letters (ASCII85) then, as ReportLab does, or neither.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pdfminer.ascii85 import ascii85decode
 from pdfminer.converter import PDFPageAggregator
 from pdfminer.layout import LTChar, LTContainer, LTItem
 from pdfminer.pdfcolor import PDFColorSpace
@@ -24,7 +26,7 @@ from pdfminer.pdfdocument import PDFDocument, PDFPasswordIncorrect
 from pdfminer.pdfinterp import PDFGraphicState, PDFPageInterpreter, PDFResourceManager, PDFStackT, PDFTextState
 from pdfminer.pdfpage import PDFPage
 from pdfminer.pdfparser import PDFParser
-from pdfminer.pdftypes import LITERALS_FLATE_DECODE, PDFStream, resolve1
+from pdfminer.pdftypes import LITERALS_ASCII85_DECODE, LITERALS_FLATE_DECODE, PDFStream, resolve1
 from pdfminer.psparser import literal_name
 from pdfminer.utils import PathSegment
 
@@ -129,29 +131,33 @@ class _Parser(PDFParser):
             raise DecodeError("the PDF is encrypted: send it without a password")
         predicted = stream.get_any(("DP", "DecodeParms", "FDecodeParms")) is not None
         most = min(self.left, MAX_PREDICTED) if predicted else self.left
-        size = _inflated_size(stream.rawdata or b"", most) if _is_deflated(stream) else 0
+        size = _inflated_size(_deflated(stream), most)
         if size > most:
             raise UnsafeFile(f"the PDF inflates to more than {MAX_INFLATED >> 20} MB")
         self.left -= size
 
 
-def _is_deflated(stream: PDFStream) -> bool:
-    """Whether pdfminer inflates a stream; it has one filter, which stands with it, or none."""
+def _deflated(stream: PDFStream) -> bytes:
+    """What pdfminer inflates of a stream, whose filters stand with it; nothing where it has none."""
     filters = stream.get_any(("F", "Filter"), [])
-    names = filters if isinstance(filters, list) else [filters]
+    names, content = filters if isinstance(filters, list) else [filters], stream.rawdata or b""
+    if len(names) == 2 and names[0] in LITERALS_ASCII85_DECODE:
+        names, content = names[1:], ascii85decode(content)
     if len(names) > 1 or any(name not in LITERALS_FLATE_DECODE for name in names):
         raise UnsafeFile("the PDF is compressed in a way that no report of an ECG needs")
-    return bool(names)
+    return content if names else b""
 
 
 def _inflated_size(content: bytes, most: int) -> int:
     """Bytes that a stream inflates to, or one more than `most`; a damaged one pdfminer would mend, byte by byte."""
+    if not content:
+        return 0
     inflate = zlib.decompressobj()
     try:
         size = len(inflate.decompress(content, most + 1))
     except zlib.error as error:
         raise DecodeError("a stream of the PDF is damaged") from error
-    if content and size <= most and not inflate.eof:
+    if size <= most and not inflate.eof:
         raise DecodeError("a stream of the PDF ends too early")
     return size
 
