@@ -127,10 +127,16 @@ def test_several_workers_run_and_each_has_the_threads_of_its_limit(services: dic
     assert services["worker"]["deploy"]["replicas"] == 2
     assert "container_name" not in services["worker"], "a name would keep it from being scaled"
     assert "ports" not in services["worker"]
-    for name, variable in (("gateway", "READERS"), ("worker", "THREADS"), ("worker-gpu", "THREADS")):
-        service = services[name]
-        limit = service["deploy"]["resources"]["limits"]["cpus"]
-        assert service["environment"][f"ECG2CMR_{variable}"] == limit, name
+    for name in ("worker", "worker-gpu"):
+        limit = services[name]["deploy"]["resources"]["limits"]["cpus"]
+        assert services[name]["environment"]["ECG2CMR_THREADS"] == limit, name
+    gateway = services["gateway"]
+    own = int(gateway["deploy"]["resources"]["limits"]["cpus"]) - 1
+    assert int(gateway["environment"]["ECG2CMR_READERS"]) == own, "the gateway itself is one"
+
+
+def test_the_store_compresses_waveforms_fast(services: dict[str, Any]) -> None:
+    assert services["postgres"]["command"] == ["postgres", "-c", "default_toast_compression=lz4"]
 
 
 def test_what_is_in_hand_may_be_finished(services: dict[str, Any]) -> None:
