@@ -215,6 +215,19 @@ def _store(data_dir: Path | None) -> Store:
     return store
 
 
+@admin.command()
+def migrate(data_dir: DataDir = None) -> None:
+    """Create the store's tables, or bring them up to date: once, before gateways of a new version start.
+
+    Example: ECG2CMR_DATABASE_URL=postgresql+psycopg://… ecg2cmr admin migrate
+    """
+    try:
+        _store(data_dir).close()
+    except StoreUnavailable as error:
+        raise _fail(f"the store does not answer: {error}") from error
+    typer.echo("the store is up to date")
+
+
 @admin.command("create-key")
 def create_key(
     name: Annotated[str, typer.Argument(help="Who will use it, for example 'muse-gateway'.")],
