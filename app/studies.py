@@ -86,7 +86,8 @@ class Studies:
 
     def _keep(self, upload: bytes, examined: Examination) -> Kept:
         recording = examined.recording
-        self._store.write_ahead(upload, recording.to_bytes())
+        packed = recording.to_bytes()  # once: it goes to the store and to the broker
+        self._store.write_ahead(upload, packed)
         with self._store.writing() as connection:
             accepted: Accepted = rows.accept(
                 connection,
@@ -94,10 +95,11 @@ class Studies:
                 examined=examined,
                 model_digest=self._bundle.digest,
                 redispatch_after=self._redispatch_after,
+                packed=packed,
             )
         due = None
         if accepted.job_id is not None:
-            job = (accepted.job_id, recording.digest, self._bundle.digest, recording.to_bytes())
+            job = (accepted.job_id, recording.digest, self._bundle.digest, packed)
             due = Due(*job, attempt=accepted.attempt)
         return Kept(accepted.study_id, accepted.created, due)
 

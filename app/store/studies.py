@@ -32,24 +32,26 @@ def accept(
     examined: Examination,
     model_digest: str,
     redispatch_after: float,
+    packed: bytes | None = None,
 ) -> Accepted:
     """Keep an ECG and ask for its reading: study, bytes, job and outbox row, in the caller's one transaction.
 
     The same ECG again is the same study. A model that has not read it yet gets a job; a job that failed starts anew.
     The caller sends the new job at once, under a lease of `redispatch_after` seconds. Bytes that are to lie outside the
-    store should be written ahead (`Store.write_ahead`).
+    store should be written ahead (`Store.write_ahead`). `packed` is the recording's `to_bytes`, if the caller has it.
     """
     recording = examined.recording
     known = connection.scalar(select(studies.c.id).where(studies.c.ecg_digest == recording.digest))
     study_id = known or uuid.uuid4().hex
     if known is None:
-        _insert(connection, study_id, upload, examined)
+        _insert(connection, study_id, examined)
+        places.keep(connection, study_id, upload, packed or recording.to_bytes())
     due_at = datetime.now(UTC) + timedelta(seconds=redispatch_after)
     job_id, attempt = _ensure_job(connection, study_id, model_digest, due_at)
     return Accepted(study_id, created=known is None, job_id=job_id, attempt=attempt)
 
 
-def _insert(connection: Connection, study_id: str, upload: bytes, examined: Examination) -> None:
+def _insert(connection: Connection, study_id: str, examined: Examination) -> None:
     recording, quality = examined.recording, examined.quality
     connection.execute(
         studies.insert().values(
@@ -90,7 +92,6 @@ def _insert(connection: Connection, study_id: str, upload: bytes, examined: Exam
             },
         )
     )
-    places.keep(connection, study_id, upload, recording.to_bytes())
 
 
 def _ensure_job(connection: Connection, study_id: str, model_digest: str, due_at: datetime) -> tuple[str | None, int]:

@@ -299,6 +299,31 @@ def test_of_many_gateways_that_accept_one_ecg_at_once_one_makes_the_study(store:
     assert rows(store) == {"studies": 1, "blobs": 1, "jobs": 1, "outbox": 1, "results": 0}
 
 
+def test_of_many_gateways_that_hear_one_answer_at_once_one_records_it(store: Store, recording: Recording) -> None:
+    message = answer(accept(store, recording).job_id, recording, inference())
+    with ThreadPoolExecutor(8) as pool:
+        recorded = list(pool.map(lambda _: record(store, message), range(8)))
+    assert sum(r is not None for r in recorded) == 1
+    assert rows(store)["results"] == 1
+
+
+def test_of_many_gateways_that_look_for_work_at_once_each_finds_other_work(store: Store) -> None:
+    made = {accept(store, Recording(signal=np.full((12, 10), i / 10), sampling_rate=500.0)).job_id for i in range(40)}
+    with store.writing() as connection:
+        outbox.make_due(connection)
+
+    def look(_: int) -> list[str]:
+        with store.writing() as connection:
+            return [due.job_id for due in outbox.take_due(connection, 60, limit=5)]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = [job_id for taken in pool.map(look, range(16)) for job_id in taken]
+    assert len(found) == len(set(found))
+    with store.writing() as connection:  # whoever came while all rows were held found none
+        found += [due.job_id for due in outbox.take_due(connection, 60)]
+    assert set(found) == made
+
+
 def test_studies_are_listed_newest_first_in_pages(store: Store) -> None:
     made = [
         accept(store, Recording(signal=np.full((12, 10), float(i)), sampling_rate=500.0)).study_id for i in range(5)
