@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError
 
-from app.store import Store, retention
+from app.store import Store, StoreUnavailable, retention
 from app.store import blobs as places
 from app.store import studies as rows
 from app.store.lifecycle import shown
@@ -24,6 +25,9 @@ from models.bundle import Bundle
 from models.ecg import Recording
 from models.ecg.examination import Examination
 from models.report import EcgMeasurements, Estimate, Inference, QualityReport, Rejection, Report, Status
+
+KEEP_ATTEMPTS = 8
+"""How often an ECG is looked up again when another gateway changed what is known of it: once is the rule."""
 
 HEADLINE = ("LVEF",)
 """The phenotypes of the study list."""
@@ -79,10 +83,10 @@ class Studies:
 
     def keep(self, upload: bytes, examined: Examination) -> Kept:
         """Keep an ECG durably and ask for its reading, in one transaction. The same ECG again is the same study."""
-        try:
-            return self._keep(upload, examined)
-        except IntegrityError:  # another gateway accepted the same ECG at this moment: now it is known
-            return self._keep(upload, examined)
+        for _ in range(KEEP_ATTEMPTS):
+            with contextlib.suppress(IntegrityError):  # another gateway accepted or forgot the same ECG at this moment
+                return self._keep(upload, examined)
+        raise StoreUnavailable("this ECG is being accepted and forgotten by others all the time")
 
     def _keep(self, upload: bytes, examined: Examination) -> Kept:
         recording = examined.recording

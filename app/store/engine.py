@@ -48,7 +48,8 @@ class Store:
             self.blobs = blobs.at(blobs_url)
         except blobs.BlobsUnavailable as error:
             raise StoreUnavailable(str(error)) from error
-        self._engine = create_engine(parsed, pool_pre_ping=True)
+        # What is written is of patients: errors, which are logged, name the statement and not its values.
+        self._engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
         if self._engine.dialect.name == "sqlite":
             _make_sqlite_durable(self._engine)
 

@@ -20,6 +20,8 @@ def forget(connection: Connection, study_id: str, cause: Cause = "asked") -> boo
     A tombstone stays: the id, the moment and the cause, nothing of the ECG or the patient. Bytes outside the store are
     removed by the next `app.store.blobs.sweep`; an answer that is still under way belongs to no job any more.
     """
+    if connection.scalar(select(studies.c.id).where(studies.c.id == study_id).with_for_update()) is None:
+        return False
     mine = jobs.c.study_id == study_id
     job_ids = connection.scalars(select(jobs.c.id).where(mine).order_by(jobs.c.id).with_for_update()).all()
     _loosen(connection, study_id)
@@ -27,8 +29,7 @@ def forget(connection: Connection, study_id: str, cause: Cause = "asked") -> boo
         connection.execute(table.delete().where(table.c.job_id.in_(job_ids)))
     connection.execute(jobs.delete().where(mine))
     connection.execute(blobs.delete().where(blobs.c.study_id == study_id))
-    if not connection.execute(studies.delete().where(studies.c.id == study_id)).rowcount:
-        return False
+    connection.execute(studies.delete().where(studies.c.id == study_id))
     connection.execute(tombstones.insert().values(study_id=study_id, forgotten_at=datetime.now(UTC), cause=cause))
     return True
 

@@ -12,6 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 
 from app.store import Store, StoreUnavailable, dead_letters, keys, lifecycle, outbox, studies, tables
 from app.studies import Studies
@@ -108,6 +109,15 @@ def test_what_was_measured_and_stated_is_kept_with_the_study(store: Store, recor
     assert report.measurements == EcgMeasurements(
         ours={"heart_rate": 61, "qrs_duration": 92}, device={"qt_interval": 400}, statements=["Sinus rhythm"]
     )
+
+
+def test_an_error_of_the_database_does_not_say_whose_ecg_it_is(store: Store, recording: Recording) -> None:
+    accept(store, replace(recording, patient_id="Jane-1970"))
+    with store.reading() as connection:
+        row = connection.execute(select(tables.studies)).one()._mapping
+    with pytest.raises(IntegrityError) as refused, store.writing() as connection:
+        connection.execute(tables.studies.insert().values({k: v for k, v in row.items() if k != "sequence"}))
+    assert "Jane-1970" not in str(refused.value)
 
 
 def test_a_failing_transaction_leaves_nothing_behind(store: Store, recording: Recording) -> None:
