@@ -26,7 +26,7 @@ ROUNDS = 100
 
 
 def speeds(full: Graph, variant: Graph, inputs: Mapping[str, Floats]) -> list[Speed]:
-    """One row for each provider.
+    """One row for each provider: lower quartiles, since what else runs on a machine only ever adds.
 
     One ECG and one thread at a time: how workers under load run theirs (batches are no faster on a CPU).
     """
@@ -37,7 +37,8 @@ def speeds(full: Graph, variant: Graph, inputs: Mapping[str, Floats]) -> list[Sp
             engines = {graph.precision: start(graph, provider, threads=1) for graph in (full, variant)}
         except ProviderError:  # it is an option, and where it is not installed nothing is said about it
             continue
-        seconds = in_turn({precision: partial(engine.run, one) for precision, engine in engines.items()}, ROUNDS)
+        calls = {precision: partial(engine.run, one) for precision, engine in engines.items()}
+        seconds = {name: float(np.quantile(times, 0.25)) for name, times in in_turn(calls, ROUNDS).items()}
         rows.append(
             Speed(
                 provider=provider,
@@ -53,11 +54,11 @@ def speeds(full: Graph, variant: Graph, inputs: Mapping[str, Floats]) -> list[Sp
     return rows
 
 
-def in_turn(calls: Mapping[Name, Callable[[], object]], rounds: int) -> dict[Name, float]:
+def in_turn(calls: Mapping[Name, Callable[[], object]], rounds: int) -> dict[Name, list[float]]:
     """Seconds of each call, all of them once in each round, in an order of its own.
 
-    The lower quartile, since what else runs on a machine only ever adds. Before each call that is timed the same is
-    called once more: its threads are awake then, and those of the one before no longer spin.
+    Before each call that is timed the same is called once more: its threads are awake then, and those of the one before
+    no longer spin.
     """
     names, seconds = list(calls), defaultdict[Name, list[float]](list)
     rng = np.random.default_rng(0)
@@ -68,7 +69,7 @@ def in_turn(calls: Mapping[Name, Callable[[], object]], rounds: int) -> dict[Nam
             started = time.perf_counter()
             call()
             seconds[names[i]].append(time.perf_counter() - started)
-    return {name: float(np.quantile(seconds[name], 0.25)) for name in names}
+    return {name: seconds[name] for name in names}
 
 
 def processor() -> str:
