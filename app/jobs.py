@@ -216,7 +216,7 @@ class Recorder(threading.Thread):
     def _measure(self, answer: Answer, seconds: float) -> None:
         model = answer.outcome.model
         self._metrics.job_seconds.observe(seconds)
-        self._metrics.inference_seconds.labels(model.name, model.version).observe(answer.seconds)
+        self._metrics.inference_seconds.labels(model.name, model.version, model.precision or "").observe(answer.seconds)
         if isinstance(answer.outcome, Inference):
             for abstention in answer.outcome.abstained:
                 self._metrics.abstentions.labels(model.name, model.version, abstention.symbol).inc()

@@ -49,7 +49,7 @@ class Metrics:
         self.inference_seconds = Histogram(
             "ecg2cmr_inference_duration_seconds",
             "Time a worker spent on one ECG",
-            ["model", "version"],
+            ["model", "version", "precision"],
             buckets=SECONDS,
             registry=self.registry,
         )

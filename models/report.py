@@ -98,11 +98,15 @@ class Ood(_Message):
 
 
 class ModelIdentity(_Message):
-    """Which model said so. `digest` is the SHA-256 of the bundle's manifest, which holds those of all its files."""
+    """Which model said so. `digest` is the SHA-256 of the bundle's manifest, which holds those of all its files.
+
+    `precision` is the graph of the bundle that spoke; None of a bundle as such, and in reports from before it was said.
+    """
 
     name: str
     version: str
     digest: str
+    precision: Literal["fp32", "fp16", "int8"] | None = None
 
 
 class Inference(_Message):

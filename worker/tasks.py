@@ -56,12 +56,16 @@ def create_worker(settings: Settings, bundle: Bundle) -> Celery:
         # A BundleError would be logged and forgotten by Celery's signals: SystemExit ends the process.
         try:
             loaded["model"] = Model.load(
-                bundle, provider=settings.provider, threads=settings.threads, precision=settings.precision
+                bundle,
+                provider=settings.provider,
+                threads=settings.threads,
+                precision=settings.precision,
+                cache=settings.tensorrt_cache,
             )
         except Exception as error:
             log.critical("the model cannot be served: %s", error)
             raise SystemExit(1) from error
-        log.info("serving %s %s", bundle.manifest.name, bundle.manifest.version)
+        log.info("serving %s", loaded["model"])
 
     def fail(detail: str, job_id: str, ecg_digest: str, _recording: bytes, attempt: int | None = None) -> None:
         failure = Failure(model=bundle.identity, detail=detail)
