@@ -113,7 +113,7 @@ def _decode_members(files: dict[str, bytes], stated: Stated) -> Recording:
     """The one record, or else the one readable file, of an archive."""
     formats = {name: found for name, content in files.items() if (found := _format_of(content))}
     if wfdb_record in formats.values():
-        parts = wfdb_record.names_of(files)
+        parts = wfdb_record.parts_of(files)
         _refuse_others(name for name in formats if name not in parts)
         return wfdb_record.read_files(files, stated)
     if numpy_array in formats.values():

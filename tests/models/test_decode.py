@@ -146,6 +146,13 @@ def test_a_cut_table_that_does_not_say_its_length_is_refused_or_shorter_by_whole
             assert "open-end" in {remark.code for remark in found.remarks}
 
 
+def test_annotations_travel_with_their_record() -> None:
+    files = archive.unpack(SEEDS["WFDB"])
+    annotations = bytes.fromhex("0904") + b"0       " + bytes(8)  # two bytes each, which may look like anything
+    packed = zipped(files | {f"{next(iter(files)).partition('.')[0]}.atr": SEEDS["EDF"], "notes": annotations})
+    assert decode(packed).digest == decode(SEEDS["WFDB"]).digest
+
+
 def test_a_member_that_lies_about_its_size_is_not_inflated_whole() -> None:
     packed = bytearray(zipped({"ecg": bytes(150_000)}))
     entry = packed.index(b"PK\x01\x02")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,10 +69,12 @@ def read_files(files: Mapping[str, bytes], stated: Stated) -> Recording:
     )
 
 
-def names_of(files: Mapping[str, bytes]) -> set[str]:
-    """Of the headers, and of the signal files that they name."""
+def parts_of(files: Mapping[str, bytes]) -> set[str]:
+    """The headers, the signal files that they name, and annotation files: those have a record's name before the dot."""
     headers = {name: content for name, content in files.items() if is_header(content)}
-    return {*headers, *(signal.file for content in headers.values() for signal in parse(content).signals)}
+    signals = {signal.file for content in headers.values() for signal in parse(content).signals}
+    records = {PurePosixPath(name).stem for name in headers}
+    return {*headers, *signals, *(name for name in files if PurePosixPath(name).stem in records)}
 
 
 def _scale(signal: Signal, label: str, stated: Stated) -> float:
