@@ -16,7 +16,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal  # Any: what service_times.json holds, numbers in nested objects
 
 import numpy as np
 

@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any  # what a timed call gives back, and what JSON and INFO of Redis hold
 
 import httpx
 import numpy as np
