@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
+
+NUMBER = re.compile(r"[-+]?(?:\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})(?:[eE][-+]?\d{1,2})?")
+"""A finite number as documents write it; twelve digits are more than any device has."""
 
 EARLIEST_YEAR = 1887
 """Of the first human ECG (Waller, J Physiol 1887;8:229); an earlier date is a default of some clock."""

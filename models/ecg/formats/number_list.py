@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Container
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile
 from models.ecg.leads import MAX_SAMPLES
+from models.ecg.text import NUMBER
 
 LARGEST = 2**31
 """Steps; no converter has more than 32 bits."""
@@ -20,7 +20,6 @@ MAX_NUMBERS = 2_000_000
 
 _WHOLE = b"0123456789+-, \t\r\n"
 _PLAIN = b"0123456789+-. \t\r\n"
-_NUMBER = re.compile(r"[-+]?(?:\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})(?:[eE][-+]?\d{1,2})?")
 _CHARACTERS = 16  # of one number with its blank; more stand in no ECG
 _HIGHEST = 1e12  # a sample is smaller in any unit, and its product with a scale stays finite
 
@@ -108,7 +107,7 @@ def _checked(word: str, gaps: Container[str], what: str) -> str:
     """A number, or NaN for a gap."""
     if word in gaps:
         return "nan"
-    if not _NUMBER.fullmatch(word):
+    if not NUMBER.fullmatch(word):
         raise DecodeError(f"{what} has {word[:40]!r} among its samples, which is no number")
     return word
 

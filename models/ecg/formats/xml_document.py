@@ -11,6 +11,7 @@ from xml.parsers import expat
 from xml.parsers.expat import errors
 
 from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile
+from models.ecg.text import NUMBER
 
 MAX_DEPTH = 32
 MAX_ELEMENTS = 100_000  # with their attributes
@@ -24,7 +25,6 @@ _ENCODINGS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"<\0", "
 _FIRST = (b"<", b"\xef", b"\xff", b"\xfe", b"\0", b" ", b"\t", b"\r", b"\n")
 """Bytes with which a document may begin: a mark of its encoding, blanks, a bracket."""
 
-_NUMBER = re.compile(r"[-+]?(?:\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})(?:[eE][-+]?\d{1,2})?")
 _ENDS = {
     errors.XML_ERROR_NO_ELEMENTS,
     errors.XML_ERROR_UNCLOSED_TOKEN,
@@ -110,7 +110,7 @@ def number_of(text: str | None, what: str) -> float | None:
     text = (text or "").strip()
     if not text:
         return None
-    if not _NUMBER.fullmatch(text):
+    if not NUMBER.fullmatch(text):
         raise DecodeError(f"{what} is {text[:40]!r}, which is no number")
     return float(text)
 
