@@ -18,7 +18,7 @@ from fastapi.staticfiles import StaticFiles
 from app import ecgs, operations, problems, registry
 from app.auth import LoginNeeded
 from app.dashboard import pages, views
-from app.jobs import Dispatcher, Recorder, Waiters
+from app.jobs import Dispatcher, Listener, Recorder, Waiters
 from app.metrics import Metrics
 from app.settings import Settings
 from app.store import Store, history, keys, outbox
@@ -58,6 +58,7 @@ class Gateway:
     waiters: Waiters
     dispatcher: Dispatcher
     recorder: Recorder
+    listener: Listener
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -101,6 +102,7 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
     first_key(settings, store)
     metrics = Metrics(store, bundle.identity)
     waiters = Waiters()
+    dispatcher = Dispatcher(store, broker_url, metrics, settings.redispatch_after)
     return Gateway(
         settings=settings,
         store=store,
@@ -109,8 +111,9 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
         readers=Readers(settings.readers),
         studies=Studies(store, bundle, settings.redispatch_after),
         waiters=waiters,
-        dispatcher=Dispatcher(store, broker_url, metrics, settings.redispatch_after),
+        dispatcher=dispatcher,
         recorder=Recorder(store, broker_url, metrics, waiters),
+        listener=Listener(broker_url, waiters, dispatcher),
     )
 
 
@@ -145,10 +148,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         outbox.make_due(connection)
     gateway.readers.start()
     gateway.recorder.start()
+    gateway.listener.start()
     gateway.dispatcher.start()
     yield
     await asyncio.to_thread(gateway.dispatcher.stop)
     await asyncio.to_thread(gateway.recorder.stop)
+    await asyncio.to_thread(gateway.listener.stop)
     gateway.readers.close()
     gateway.store.close()
 

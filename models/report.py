@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 INFER_TASK = "ecg2cmr.infer"
-ANSWER_QUEUE = "ecg2cmr.answers"
+"""Takes a list of `Asked`, and how often it was tried; the recordings and the answers are on `models.wire.Wire`."""
+
+
+class Asked(NamedTuple):
+    """One job in a message to a worker. The message is read by monitors of the queue, so it holds no more."""
+
+    job_id: str
+    ecg_digest: str
 
 
 def infer_queue(model_digest: str) -> str:

