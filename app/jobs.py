@@ -219,8 +219,7 @@ class Recorder(threading.Thread):
     def _record(self, answers: list[Answer]) -> list[Recorded | None] | None:
         """What each answer changed; None while the store does not answer. They wait for it here, or are asked again."""
         try:
-            with self._store.writing() as connection:
-                return [outbox.record(connection, answer) for answer in answers]
+            return self._store.write(lambda connection: [outbox.record(connection, answer) for answer in answers])
         except IntegrityError:  # another gateway recorded one of them at this moment
             return [None] if len(answers) == 1 else self._record_each(answers)
         except StoreUnavailable as error:

@@ -83,14 +83,15 @@ class Studies:
             return self._keep(upload, examined)
 
     def _keep(self, upload: bytes, examined: Examination) -> Kept:
-        with self._store.writing() as connection:
-            accepted: Accepted = rows.accept(
+        accepted: Accepted = self._store.write(
+            lambda connection: rows.accept(
                 connection,
                 upload=upload,
                 examined=examined,
                 model_digest=self._bundle.digest,
                 redispatch_after=self._redispatch_after,
             )
+        )
         due = None
         if accepted.job_id is not None:
             recording = examined.recording
