@@ -6,14 +6,11 @@ again while none comes. Each way is a thread of the gateway; none holds anything
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import queue
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterator
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -23,6 +20,7 @@ from app.coalescing import Coalescer
 from app.metrics import Metrics
 from app.store import Store, StoreUnavailable, outbox
 from app.store.outbox import Due, Recorded
+from app.waiters import LISTEN_SECONDS, RETRY_SECONDS, Waiters
 from models.report import INFER_TASK, Answer, Asked, Inference, infer_queue
 from models.wire import News, Wire, WireDown
 
@@ -31,46 +29,7 @@ log = logging.getLogger("ecg2cmr.jobs")
 RECONCILE_SECONDS = 1.0
 """How often the outbox is searched for jobs without an answer."""
 
-RETRY_SECONDS = 1.0
-"""Pause after the broker or the store did not answer."""
-
-LISTEN_SECONDS = 0.5
-"""How long a thread waits for Redis before it looks whether it is to stop."""
-
 TRANSPORT_OPTIONS = {"socket_timeout": 5.0, "socket_connect_timeout": 2.0}
-
-
-class Waiters:
-    """Those who wait for the result of a study, on the event loop that serves them."""
-
-    def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._events: dict[str, set[asyncio.Event]] = defaultdict(set)
-
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Name the loop on which waiting happens."""
-        self._loop = loop
-
-    def tell(self, study_id: str) -> None:
-        """Wake those who wait for this study; may be called from any thread."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake, study_id)
-
-    def _wake(self, study_id: str) -> None:
-        for event in self._events.get(study_id, ()):
-            event.set()
-
-    @contextlib.contextmanager
-    def waiting(self, study_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set when the study has a result; enter before looking at the store."""
-        event = asyncio.Event()
-        self._events[study_id].add(event)
-        try:
-            yield event
-        finally:
-            self._events[study_id].discard(event)
-            if not self._events[study_id]:
-                del self._events[study_id]
 
 
 class Dispatcher(threading.Thread):
@@ -237,37 +196,3 @@ class Recorder(threading.Thread):
         if isinstance(answer.outcome, Inference):
             for abstention in answer.outcome.abstained:
                 self._metrics.abstentions.labels(model.name, model.version, abstention.symbol).inc()
-
-
-class Listener(threading.Thread):
-    """Hears what any gateway recorded, wakes those who wait for it here, and lets the dispatcher go on."""
-
-    def __init__(self, broker_url: str, waiters: Waiters, dispatcher: Dispatcher) -> None:
-        super().__init__(name="listener", daemon=True)
-        self._wire = Wire(broker_url)
-        self._waiters = waiters
-        self._dispatcher = dispatcher
-        self._stopping = threading.Event()
-
-    def stop(self) -> None:
-        """End; what is said meanwhile need not be heard."""
-        self._stopping.set()
-        self.join()
-        self._wire.close()
-
-    def run(self) -> None:
-        """Listen until stopped; an unreachable broker is tried again and again, in silence: the recorder tells."""
-        while not self._stopping.is_set():
-            try:
-                self._listen()
-            except WireDown:
-                self._stopping.wait(RETRY_SECONDS)
-
-    def _listen(self) -> None:
-        for news in self._wire.news(LISTEN_SECONDS):
-            if self._stopping.is_set():
-                return
-            if news is not None:
-                self._dispatcher.answered(news.job_ids)
-                for study_id in news.study_ids:
-                    self._waiters.tell(study_id)

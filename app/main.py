@@ -18,11 +18,12 @@ from fastapi.staticfiles import StaticFiles
 from app import ecgs, operations, problems, registry
 from app.auth import LoginNeeded
 from app.dashboard import pages, views
-from app.jobs import Dispatcher, Listener, Recorder, Waiters
+from app.jobs import Dispatcher, Recorder
 from app.metrics import Metrics
 from app.settings import Settings
 from app.store import Store, history, keys, outbox
 from app.studies import Studies
+from app.waiters import Listener, Waiters
 from models.bundle import Bundle, choose
 from models.ecg.confined import Readers
 
@@ -113,7 +114,7 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
         waiters=waiters,
         dispatcher=dispatcher,
         recorder=Recorder(store, broker_url, metrics, waiters),
-        listener=Listener(broker_url, waiters, dispatcher),
+        listener=Listener(broker_url, waiters, dispatcher.answered),
     )
 
 

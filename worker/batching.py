@@ -25,6 +25,10 @@ log = logging.getLogger("ecg2cmr.worker")
 Outcome = Inference | Rejection | Failure
 
 
+WORTH_SPINNING = 0.003
+"""Seconds by which all cores must be faster than one: threads that spin take them from everything else meanwhile."""
+
+
 class Reading(NamedTuple):
     """What became of one ECG, and the seconds that it took."""
 
@@ -40,8 +44,8 @@ class Engine:
     crowd : Model
         For an ECG among others: one thread of the processor each, or the GPU.
     lone : Model or None
-        For an ECG that is alone: all threads, which wait for work spinning, as ONNX Runtime does by default, because
-        waking them takes longer than a small model (`benchmarks/serving.py`). None where it would be no faster.
+        For an ECG that is alone: all threads. They wait for work spinning, as ONNX Runtime does by default, because
+        waking them takes milliseconds. None where that would gain less than `WORTH_SPINNING`.
     """
 
     def __init__(self, crowd: Model, lone: Model | None, threads: int) -> None:
@@ -59,12 +63,12 @@ class Engine:
         BundleError, ProviderError
             If the model cannot be served.
         """
-        sessions = 1 if settings.provider == "cuda" or settings.threads == 1 else 2
-        models = [
-            Model.load(bundle, provider=settings.provider, threads=threads, precision=settings.precision)
-            for threads in (1, settings.threads)[:sessions]
-        ]
-        return cls(models[0], models[1] if sessions == 2 else None, settings.threads)
+        crowd = Model.load(bundle, provider=settings.provider, threads=1, precision=settings.precision)
+        if settings.provider == "cuda" or settings.threads == 1:
+            return cls(crowd, None, settings.threads)
+        lone = Model.load(bundle, provider=settings.provider, threads=settings.threads, precision=settings.precision)
+        gain = _seconds(crowd) - _seconds(lone)
+        return cls(crowd, lone if gain > WORTH_SPINNING else None, settings.threads)
 
     def read(self, recordings: Sequence[bytes]) -> list[Reading]:
         """Read canonical recordings, in order. One that cannot be read is a failure of its own, never of others."""
@@ -86,6 +90,16 @@ class Engine:
         finally:
             with self._lock:
                 self._in_hand -= count
+
+
+def _seconds(model: Model) -> float:
+    """The least that one ECG takes, of five."""
+    ecg, times = model.bundle.golden.tensors[:1], []
+    for _ in range(5):
+        started = time.perf_counter()
+        model.run(ecg)
+        times.append(time.perf_counter() - started)
+    return min(times)
 
 
 def _together(model: Model, recordings: Sequence[bytes]) -> list[Reading]:

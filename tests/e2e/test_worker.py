@@ -10,13 +10,15 @@ import time
 import uuid
 from pathlib import Path
 
+import orjson
 import pytest
+import redis
 from celery import Celery
 
 from models.bundle import choose
 from models.ecg import Recording, decode
 from models.report import INFER_TASK, Answer, Asked, Inference, infer_queue
-from models.wire import Wire
+from models.wire import ANSWERS, Wire, recording_key
 from tests.e2e.conftest import worker
 from worker.settings import ARTIFACTS
 
@@ -93,6 +95,59 @@ def test_what_crashes_a_task_is_told_as_a_failure_and_the_worker_goes_on(redis_u
         whole = ask(redis_url, recording, recording.to_bytes())
         found = {answer.job_id: answer.outcome.kind for answer in answers(redis_url, 2)}
     assert found == {broken: "failure", whole: "inference"}
+
+
+def test_a_recording_that_lies_there_no_more_is_passed_over_and_the_others_are_read(
+    redis_url: str, real_dicom: bytes
+) -> None:
+    recording = decode(real_dicom)
+    whole = [lay(redis_url, recording, recording.to_bytes()) for _ in range(3)]
+    with worker(redis_url):
+        send(redis_url, [whole[0], Asked("gone", recording.digest), *whole[1:]])
+        assert [answer.job_id for answer in answers(redis_url, 3)] == [job.job_id for job in whole]
+    with redis.Redis.from_url(redis_url) as broker:
+        assert not broker.exists(*(recording_key(job.job_id) for job in whole)), "answered: nobody needs them"
+
+
+def hand_out_again(broker_url: str) -> None:
+    """Mark the message in the queue as one that was taken and never acknowledged, as kombu does (`restore_by_tag`)."""
+    queue = infer_queue(BUNDLE.digest)
+    with redis.Redis.from_url(broker_url) as broker:
+        (packed,) = broker.lrange(queue, 0, -1)
+        message = orjson.loads(packed)
+        message["headers"]["redelivered"] = message["properties"]["delivery_info"]["redelivered"] = True
+        broker.lset(queue, 0, orjson.dumps(message))
+
+
+@pytest.mark.parametrize(("attempt", "kind"), [(1, "inference"), (2, "inference"), (3, "failure")])
+def test_what_a_worker_ended_over_is_read_one_by_one_and_given_up_after_three(
+    redis_url: str, real_dicom: bytes, attempt: int, kind: str
+) -> None:
+    recording = decode(real_dicom)
+    jobs = [lay(redis_url, recording, recording.to_bytes()) for _ in range(2)]
+    send(redis_url, jobs, attempt)
+    hand_out_again(redis_url)
+    with worker(redis_url):
+        found = answers(redis_url, 2)
+    assert {answer.job_id: answer.outcome.kind for answer in found} == {job.job_id: kind for job in jobs}
+
+
+def test_kill_9_of_a_worker_leaves_its_message_to_another(redis_url: str, real_dicom: bytes) -> None:
+    recording = decode(real_dicom)
+    jobs = [lay(redis_url, recording, recording.to_bytes()) for _ in range(300)]  # a second of work
+    send(redis_url, jobs)
+    environment = {**os.environ, "ECG2CMR_BROKER_URL": redis_url, "ECG2CMR_VISIBILITY_TIMEOUT": "2"}
+    first = subprocess.Popen([sys.executable, "-m", "worker"], env=environment)
+    with redis.Redis.from_url(redis_url) as broker:
+        while not broker.hlen("unacked"):
+            assert first.poll() is None
+            time.sleep(0.001)
+        first.kill()
+        first.wait()
+        assert not broker.exists(ANSWERS), "it was killed in the middle of its work"
+    with worker(redis_url, ECG2CMR_VISIBILITY_TIMEOUT="2"):
+        found = answers(redis_url, len(jobs))
+    assert sorted(answer.job_id for answer in found) == sorted(job.job_id for job in jobs)
 
 
 def run_worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
