@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 INFER_TASK = "ecg2cmr.infer"
-"""Takes a list of `Asked`, and how often it was tried; the recordings and the answers are on `models.wire.Wire`."""
+"""Takes a list of `Asked`; the recordings and the answers are on `models.wire.Wire`."""
 
 
 class Asked(NamedTuple):

@@ -43,6 +43,13 @@ class News(NamedTuple):
     study_ids: list[str]
 
 
+class Laid(NamedTuple):
+    """The recording of a job, and how often a worker has begun to read it."""
+
+    recording: bytes
+    begun: int
+
+
 class NotAnAnswer(ValueError):
     """Bytes among the answers that no worker of this version sent."""
 
@@ -50,6 +57,10 @@ class NotAnAnswer(ValueError):
 def recording_key(job_id: str) -> str:
     """Where the recording of a job lies."""
     return f"ecg2cmr.ecg.{job_id}"
+
+
+def _begun_key(job_id: str) -> str:
+    return f"ecg2cmr.begun.{job_id}"
 
 
 def pack_answer(answer: Answer) -> bytes:
@@ -111,16 +122,29 @@ class Wire:
                 pipeline.set(recording_key(job_id), recording, ex=LIFETIME)
             pipeline.execute()
 
-    def recordings(self, job_ids: Sequence[str]) -> list[bytes | None]:
-        """The recordings that lie there; None for a job that was answered, or whose recording was lost."""
-        found = self._redis.mget([recording_key(job_id) for job_id in job_ids])
-        return cast("list[bytes | None]", found)  # nothing is decoded here
+    def laid(self, job_ids: Sequence[str]) -> list[Laid | None]:
+        """What lies there for each job; None for one that was answered, or whose recording was lost."""
+        found = self._redis.mget([*map(recording_key, job_ids), *map(_begun_key, job_ids)])
+        recordings, begun = found[: len(job_ids)], found[len(job_ids) :]
+        return [
+            None if recording is None else Laid(cast("bytes", recording), int(count or 0))
+            for recording, count in zip(recordings, begun, strict=True)
+        ]
+
+    def begin(self, job_ids: Sequence[str]) -> None:
+        """Leave word that these jobs are being read: whoever finds it and no answer knows that a worker ended."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.incr(_begun_key(job_id))
+                pipeline.expire(_begun_key(job_id), LIFETIME)
+            pipeline.execute()
 
     def answer(self, answers: Sequence[Answer]) -> None:
         """Leave answers for the gateways and take the recordings away, both or neither."""
         with self._redis.pipeline() as pipeline:
             pipeline.rpush(ANSWERS, *(pack_answer(answer) for answer in answers))
-            pipeline.unlink(*(recording_key(answer.job_id) for answer in answers))
+            for key in (recording_key, _begun_key):
+                pipeline.unlink(*(key(answer.job_id) for answer in answers))
             pipeline.execute()
 
     def answers(self, patience: float) -> list[Answer]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery
 from celery.signals import worker_process_init
 from kombu import Queue
 
 from models.bundle import Bundle
 from models.report import INFER_TASK, Answer, Asked, Failure, infer_queue
-from models.wire import Wire
-from worker.batching import Engine
+from models.wire import Laid, Wire
+from worker.batching import Engine, Reading
 from worker.settings import Settings
 from worker.watchdog import Watchdog
 
@@ -57,28 +58,35 @@ class Station:
         _ = self.engine, self.wire, self.watchdog
         log.info("serving %s %s", self.bundle.manifest.name, self.bundle.manifest.version)
 
-    def work_off(self, asked: list[Asked]) -> None:
-        """Read the ECGs of one message and answer. A recording that lies there no more was answered, or asked anew."""
+    def work_off(self, asked: list[Asked], apart: Callable[[Asked], None]) -> None:
+        """Read the ECGs of one message and answer.
+
+        A recording that lies there no more was answered, or is asked anew. One that a worker has begun and not
+        answered may have ended it: it is read `apart` from the others, so that it ends a worker without them from now
+        on, and given up after `ATTEMPTS`.
+        """
         with self.watchdog.watching():
-            recordings = self.wire.recordings([job.job_id for job in asked])
-            found = [
-                (job, recording) for job, recording in zip(asked, recordings, strict=True) if recording is not None
-            ]
+            laid = self.wire.laid([job.job_id for job in asked])
+            found = {job: lies for job, lies in zip(asked, laid, strict=True) if lies is not None}
             if len(found) < len(asked):
                 log.info("%d of %d recordings are gone", len(asked) - len(found), len(asked))
-            readings = self.engine.read([recording for _, recording in found])
-            answers = [
-                Answer(job_id=job.job_id, ecg_digest=job.ecg_digest, seconds=reading.seconds, outcome=reading.outcome)
-                for (job, _), reading in zip(found, readings, strict=True)
-            ]
-            if answers:
-                self.wire.answer(answers)
+            if len(found) > 1 and any(lies.begun for lies in found.values()):
+                for job in found:
+                    apart(job)
+            elif found:
+                self.wire.answer(self._answers(found))
 
-    def give_up(self, asked: list[Asked]) -> None:
-        """Answer that workers died over these ECGs."""
-        failure = Failure(model=self.bundle.identity, detail=f"{ATTEMPTS} workers ended while reading it")
-        answers = [Answer(job_id=job.job_id, ecg_digest=job.ecg_digest, seconds=0.0, outcome=failure) for job in asked]
-        self.wire.answer(answers)
+    def _answers(self, found: Mapping[Asked, Laid]) -> list[Answer]:
+        if any(lies.begun >= ATTEMPTS for lies in found.values()):
+            failure = Failure(model=self.bundle.identity, detail=f"{ATTEMPTS} workers ended while reading it")
+            readings = [Reading(failure, 0.0)]
+        else:
+            self.wire.begin([job.job_id for job in found])
+            readings = self.engine.read([lies.recording for lies in found.values()])
+        return [
+            Answer(job_id=job.job_id, ecg_digest=job.ecg_digest, seconds=reading.seconds, outcome=reading.outcome)
+            for job, reading in zip(found, readings, strict=True)
+        ]
 
 
 def create_worker(station: Station) -> Celery:
@@ -120,17 +128,12 @@ def create_worker(station: Station) -> Celery:
             log.critical("the model cannot be served: %s", error)
             raise SystemExit(1) from error
 
-    @celery.task(name=INFER_TASK, bind=True)
-    def infer(task: Task, asked: list[tuple[str, str]], attempt: int = 1) -> None:
+    @celery.task(name=INFER_TASK)
+    def infer(asked: list[tuple[str, str]]) -> None:
         """Read some ECGs and answer; the message is acknowledged only after that."""
-        jobs = [Asked(*job) for job in asked]
-        if not task.request.delivery_info.get("redelivered"):
-            station.work_off(jobs)
-        elif attempt < ATTEMPTS:
-            # A worker ended over this message, and perhaps because of one ECG in it: from now on each is alone.
-            for job in jobs:
-                task.apply_async(([job], attempt + 1), queue=queue, argsrepr="[1 job]", ignore_result=True)
-        else:
-            station.give_up(jobs)
+        station.work_off([Asked(*job) for job in asked], apart)
+
+    def apart(job: Asked) -> None:
+        infer.apply_async(([job],), queue=queue, argsrepr="[1 job]", ignore_result=True)
 
     return celery

@@ -32,8 +32,10 @@ def test_a_recording_lies_there_until_it_is_answered_and_never_for_ever(wire: Wi
     wire.lay({"j0": b"zero", "j1": b"one"})
     with redis.Redis.from_url(redis_url) as broker:
         assert 0 < broker.ttl(recording_key("j0")) <= LIFETIME
+    wire.begin(["j0", "j1"])
+    assert wire.laid(["j0", "j1", "j2"]) == [(b"zero", 1), (b"one", 1), None]
     wire.answer([failure(0)])
-    assert wire.recordings(["j0", "j1", "j2"]) == [None, b"one", None]
+    assert wire.laid(["j0", "j1"]) == [None, (b"one", 1)]
 
 
 def test_answers_are_taken_in_order_all_at_once_and_only_once(wire: Wire, redis_url: str) -> None:
