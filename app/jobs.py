@@ -1,75 +1,36 @@
 """Jobs: accepted ECGs go to the broker, answers come back into the store, and whoever waits for one is told.
 
 The store is the truth and the broker is a wire: a job's outbox row stays until its answer is recorded, and is sent
-again while none comes. Both ways are threads of the gateway; neither holds anything that may not be lost.
+again while none comes. Each way is a thread of the gateway; none holds anything that may not be lost.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import queue
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterator
 
 from celery import Celery
-from kombu import Connection, Consumer, Message, Queue
 from kombu.exceptions import OperationalError
-from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from app.coalescing import Coalescer
 from app.metrics import Metrics
 from app.store import Store, StoreUnavailable, outbox
-from app.store.outbox import Due
-from models.report import ANSWER_QUEUE, INFER_TASK, Answer, Inference, Started, infer_queue
+from app.store.outbox import Due, Recorded
+from app.waiters import LISTEN_SECONDS, RETRY_SECONDS, Waiters
+from models.report import INFER_TASK, Answer, Asked, Inference, Started, infer_queue
+from models.wire import News, Wire, WireDown
 
 log = logging.getLogger("ecg2cmr.jobs")
 
 RECONCILE_SECONDS = 1.0
 """How often the outbox is searched for jobs without an answer."""
 
-RETRY_SECONDS = 1.0
-"""Pause after the broker or the store did not answer."""
-
-MESSAGE: TypeAdapter[Answer | Started] = TypeAdapter(Answer | Started)
-
-TRANSPORT_OPTIONS = {"socket_timeout": 5.0, "socket_connect_timeout": 2.0, "polling_interval": 0.02}
-
-
-class Waiters:
-    """Those who wait for the result of a study, on the event loop that serves them."""
-
-    def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._events: dict[str, set[asyncio.Event]] = defaultdict(set)
-
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Name the loop on which waiting happens."""
-        self._loop = loop
-
-    def tell(self, study_id: str) -> None:
-        """Wake those who wait for this study; may be called from any thread."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake, study_id)
-
-    def _wake(self, study_id: str) -> None:
-        for event in self._events.get(study_id, ()):
-            event.set()
-
-    @contextlib.contextmanager
-    def waiting(self, study_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set when the study has a result; enter before looking at the store."""
-        event = asyncio.Event()
-        self._events[study_id].add(event)
-        try:
-            yield event
-        finally:
-            self._events[study_id].discard(event)
-            if not self._events[study_id]:
-                del self._events[study_id]
+TRANSPORT_OPTIONS = {"socket_timeout": 5.0, "socket_connect_timeout": 2.0}
 
 
 class Dispatcher(threading.Thread):
@@ -80,33 +41,53 @@ class Dispatcher(threading.Thread):
         self._store = store
         self._metrics = metrics
         self._redispatch_after = redispatch_after
+        self._wire = Wire(broker_url)
         self._celery = Celery("ecg2cmr-gateway", broker=broker_url)
         self._celery.conf.update(broker_transport_options=TRANSPORT_OPTIONS, task_ignore_result=True)
-        self._new: queue.SimpleQueue[Due | None] = queue.SimpleQueue()
+        self._coalescer = Coalescer()
+        self._heard: queue.SimpleQueue[Due | list[str] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
 
     def dispatch(self, due: Due) -> None:
         """Send a job whose outbox row is already committed; never blocks the caller."""
-        self._new.put(due)
+        self._heard.put(due)
+
+    def answered(self, job_ids: list[str]) -> None:
+        """Hear that these jobs were answered, so that others may follow them; from any thread."""
+        self._heard.put(job_ids)
 
     def stop(self) -> None:
         """Finish the message in hand and end."""
         self._stopping.set()
-        self._new.put(None)
+        self._heard.put(None)
         self.join()
         self._celery.close()
+        self._wire.close()
 
     def run(self) -> None:
         """Send what is new at once, and look at the outbox every so often, however busy it is."""
         next_look = time.monotonic()
         while not self._stopping.is_set():
-            with contextlib.suppress(queue.Empty):
-                due = self._new.get(timeout=RECONCILE_SECONDS)
-                if due is not None:
-                    self._send([due])
+            self._listen()
             if time.monotonic() >= next_look and not self._stopping.is_set():
                 self._reconcile()
                 next_look = time.monotonic() + RECONCILE_SECONDS
+            for message in self._coalescer.ready(time.monotonic()):
+                self._send(message)
+
+    def _listen(self) -> None:
+        """Take in what was heard; wait for it only where there is nothing to do."""
+        pause = self._coalescer.pause(time.monotonic())
+        with contextlib.suppress(queue.Empty):
+            self._take(self._heard.get(timeout=RECONCILE_SECONDS if pause is None else min(pause, RECONCILE_SECONDS)))
+            while True:
+                self._take(self._heard.get_nowait())
+
+    def _take(self, heard: Due | list[str] | None) -> None:
+        if isinstance(heard, Due):
+            self._coalescer.add(heard)
+        elif heard is not None:
+            self._coalescer.answered(heard)
 
     def _reconcile(self) -> None:
         try:
@@ -117,27 +98,27 @@ class Dispatcher(threading.Thread):
             return
         if due:
             log.info("sending %d jobs without an answer again", len(due))
-            self._send(due)
+        for job in due:
+            self._coalescer.add(job)
 
-    def _send(self, due: list[Due]) -> None:
-        for position, job in enumerate(due):
-            try:
-                self._celery.send_task(
-                    INFER_TASK,
-                    args=[job.job_id, job.ecg_digest, job.recording, job.attempt],
-                    task_id=job.job_id,
-                    queue=infer_queue(job.model_digest),
-                    serializer="msgpack",
-                    ignore_result=True,
-                    retry=False,
-                    argsrepr="[job]",  # what monitors of the queue may see
-                )
-            except OperationalError as error:
-                self._metrics.dispatches.labels("broker-unavailable").inc()
-                log.warning("the broker does not answer (%s); jobs wait in the store", error)
-                self._postpone([unsent.job_id for unsent in due[position:]])
-                return
-            self._metrics.dispatches.labels("sent").inc()
+    def _send(self, message: list[Due]) -> None:
+        try:
+            self._wire.lay({job.job_id: job.recording for job in message})
+            self._celery.send_task(
+                INFER_TASK,
+                args=[[Asked(job.job_id, job.ecg_digest, job.attempt) for job in message]],
+                queue=infer_queue(message[0].model_digest),
+                serializer="msgpack",
+                ignore_result=True,
+                retry=False,
+                argsrepr=f"[{len(message)} jobs]",  # what monitors of the queue may see
+            )
+        except (OperationalError, WireDown) as error:
+            self._metrics.dispatches.labels("broker-unavailable").inc()
+            log.warning("the broker does not answer (%s); jobs wait in the store", error)
+            self._postpone([job.job_id for job in (*message, *self._coalescer.abandon())])
+            return
+        self._metrics.dispatches.labels("sent").inc(len(message))
 
     def _postpone(self, job_ids: list[str]) -> None:
         self._stopping.wait(RETRY_SECONDS)
@@ -149,69 +130,72 @@ class Dispatcher(threading.Thread):
 
 
 class Recorder(threading.Thread):
-    """Takes answers from the broker and acknowledges each once it is in the store."""
+    """Takes answers from the broker into the store, all that there are in one transaction, and tells of them."""
 
     def __init__(self, store: Store, broker_url: str, metrics: Metrics, waiters: Waiters, lease: float = 30.0) -> None:
         super().__init__(name="recorder", daemon=True)
         self._lease = lease
         self._store = store
-        self._broker_url = broker_url
+        self._wire = Wire(broker_url)
         self._metrics = metrics
         self._waiters = waiters
         self._stopping = threading.Event()
         self.connected = threading.Event()
 
     def stop(self) -> None:
-        """Finish the answer in hand and end."""
+        """Finish the answers in hand and end."""
         self._stopping.set()
         self.join()
+        self._wire.close()
 
     def run(self) -> None:
-        """Consume until stopped; an unreachable broker is tried again and again."""
+        """Take and record until stopped; an unreachable broker is tried again and again."""
         while not self._stopping.is_set():
-            connection = Connection(self._broker_url, transport_options=TRANSPORT_OPTIONS)
             try:
-                self._consume(connection)
-            except (*connection.recoverable_connection_errors, OperationalError) as error:
+                if not self.connected.is_set():
+                    self._wire.check()
+                    self.connected.set()
+                told = self._wire.answers(LISTEN_SECONDS)
+            except WireDown as error:
+                self.connected.clear()
                 log.warning("the broker does not answer (%s)", error)
                 self._stopping.wait(RETRY_SECONDS)
-            finally:
-                self.connected.clear()
-                with contextlib.suppress(*connection.connection_errors):  # it may be gone already
-                    connection.release()
+                continue
+            if told:
+                self._take(told)
 
-    def _consume(self, connection: Connection) -> None:
-        with Consumer(connection, [Queue(ANSWER_QUEUE)], on_message=self._receive, accept=["json"]):
-            self.connected.set()
-            while not self._stopping.is_set():
-                with contextlib.suppress(TimeoutError):
-                    connection.drain_events(timeout=0.5)
+    def _take(self, told: list[Answer | Started]) -> None:
+        recorded = self._record(told)
+        while recorded is None and not self._stopping.wait(RETRY_SECONDS):
+            recorded = self._record(told)
+        news = News([answer.job_id for answer in told if isinstance(answer, Answer)], [])
+        for answer, record in zip(told, recorded or [], strict=False):
+            if record is not None and isinstance(answer, Answer):
+                self._waiters.tell(record.study_id)
+                news.study_ids.append(record.study_id)
+                self._measure(answer, record.seconds)
+        with contextlib.suppress(WireDown):  # who waits elsewhere looks at the store now and then
+            self._wire.tell(news)
 
-    def _receive(self, message: Message) -> None:
+    def _record(self, told: list[Answer | Started]) -> list[Recorded | None] | None:
+        """What each answer changed; None while the store does not answer. They wait for it here, or are asked again."""
         try:
-            told = MESSAGE.validate_json(message.body)
-        except ValidationError as error:
-            log.error("dropped an answer that is none: %d faults", error.error_count())
-            message.reject()
-            return
-        try:
-            with self._store.writing() as connection:
-                if isinstance(told, Started):
-                    outbox.begin(connection, told, self._lease)
-                    recorded = None
-                else:
-                    recorded = outbox.record(connection, told)
-        except IntegrityError:  # another gateway recorded the same answer at this moment
-            recorded = None
+            return self._store.write(lambda connection: [self._write(connection, one) for one in told])
+        except IntegrityError:  # another gateway recorded one of them at this moment
+            return [None] if len(told) == 1 else self._record_each(told)
         except StoreUnavailable as error:
-            log.warning("the store does not answer (%s); the answer goes back to the broker", error)
-            self._stopping.wait(RETRY_SECONDS)
-            message.requeue()
-            return
-        message.ack()
-        if recorded is not None and isinstance(told, Answer):
-            self._measure(told, recorded.seconds)
-            self._waiters.tell(recorded.study_id)
+            log.warning("the store does not answer (%s); %d answers wait for it", error, len(told))
+            return None
+
+    def _record_each(self, told: list[Answer | Started]) -> list[Recorded | None] | None:
+        each = [self._record([one]) for one in told]
+        return None if None in each else [record for one in each for record in one or []]
+
+    def _write(self, connection: Connection, told: Answer | Started) -> Recorded | None:
+        if isinstance(told, Answer):
+            return outbox.record(connection, told)
+        outbox.begin(connection, told, self._lease)
+        return None
 
     def _measure(self, answer: Answer, seconds: float) -> None:
         model = answer.outcome.model

@@ -19,11 +19,12 @@ from app import ecgs, operations, problems, registry
 from app.auth import LoginNeeded
 from app.dashboard import pages, views
 from app.housekeeping import Housekeeper
-from app.jobs import Dispatcher, Recorder, Waiters
+from app.jobs import Dispatcher, Recorder
 from app.metrics import Metrics
 from app.settings import Settings
 from app.store import Store, history, keys, outbox
 from app.studies import Studies
+from app.waiters import Listener, Waiters
 from models.bundle import Bundle, choose
 from models.ecg.confined import Readers
 
@@ -59,6 +60,7 @@ class Gateway:
     waiters: Waiters
     dispatcher: Dispatcher
     recorder: Recorder
+    listener: Listener
     housekeeper: Housekeeper
 
 
@@ -103,6 +105,7 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
     first_key(settings, store)
     metrics = Metrics(store, bundle.identity)
     waiters = Waiters()
+    dispatcher = Dispatcher(store, broker_url, metrics, settings.redispatch_after)
     return Gateway(
         settings=settings,
         store=store,
@@ -111,8 +114,9 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
         readers=Readers(settings.readers),
         studies=Studies(store, bundle, settings.redispatch_after),
         waiters=waiters,
-        dispatcher=Dispatcher(store, broker_url, metrics, settings.redispatch_after),
+        dispatcher=dispatcher,
         recorder=Recorder(store, broker_url, metrics, waiters, settings.redispatch_after),
+        listener=Listener(broker_url, waiters, dispatcher.answered),
         housekeeper=Housekeeper(store, settings.keep_uploads_days, settings.keep_studies_days),
     )
 
@@ -148,11 +152,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         outbox.make_due(connection)
     gateway.readers.start()
     gateway.recorder.start()
+    gateway.listener.start()
     gateway.dispatcher.start()
     gateway.housekeeper.start()
     yield
     await asyncio.to_thread(gateway.dispatcher.stop)
     await asyncio.to_thread(gateway.recorder.stop)
+    await asyncio.to_thread(gateway.listener.stop)
     await asyncio.to_thread(gateway.housekeeper.stop)
     gateway.readers.close()
     gateway.store.close()

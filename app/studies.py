@@ -92,8 +92,8 @@ class Studies:
         recording = examined.recording
         packed = recording.to_bytes()  # once: it goes to the store and to the broker
         self._store.write_ahead(upload, packed)
-        with self._store.writing() as connection:
-            accepted: Accepted = rows.accept(
+        accepted: Accepted = self._store.write(
+            lambda connection: rows.accept(
                 connection,
                 upload=upload,
                 examined=examined,
@@ -101,6 +101,7 @@ class Studies:
                 redispatch_after=self._redispatch_after,
                 packed=packed,
             )
+        )
         due = None
         if accepted.job_id is not None:
             job = (accepted.job_id, recording.digest, self._bundle.digest, packed)

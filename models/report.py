@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 INFER_TASK = "ecg2cmr.infer"
-ANSWER_QUEUE = "ecg2cmr.answers"
+"""Takes a list of `Asked`; the recordings and the answers are on `models.wire.Wire`."""
+
+
+class Asked(NamedTuple):
+    """One job in a message to a worker, under which lease. Monitors of the queue read it, so it holds no more."""
+
+    job_id: str
+    ecg_digest: str
+    attempt: int
 
 
 def infer_queue(model_digest: str) -> str:

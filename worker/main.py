@@ -13,7 +13,7 @@ import typer
 from models.bundle import Bundle, BundleError, choose
 from models.runtime import Model, ProviderError
 from worker.settings import Settings
-from worker.tasks import create_worker
+from worker.tasks import Station, create_worker
 
 
 def run(
@@ -27,8 +27,8 @@ def run(
     ECG2CMR_BUNDLE         folder of a model bundle (default: the newest under models/artifacts)
     ECG2CMR_PROVIDER       cpu, openvino (needs ecg2cmr[openvino]), cuda or tensorrt (need ecg2cmr[gpu])
     ECG2CMR_PRECISION      auto (the fastest graph whose measured error is small), or fp32, fp16, int8
-    ECG2CMR_POOL           solo (one process, one device) or prefork with ECG2CMR_PROCESSES processes
-    ECG2CMR_THREADS        CPU threads of one inference
+    ECG2CMR_POOL           threads (one process, one device) or prefork with ECG2CMR_PROCESSES processes
+    ECG2CMR_THREADS        CPU cores to use (default: all)
     """
     settings = Settings()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -51,16 +51,18 @@ def work(settings: Settings | None = None) -> None:
         If the model cannot be served.
     """
     settings = settings or Settings()
-    bundle = choose(settings.bundle, settings.artifacts)
+    station = Station(settings, choose(settings.bundle, settings.artifacts))
     if settings.pool == "prefork":
         _try_beforehand()
+    else:
+        station.open()
     _quieten()
-    create_worker(settings, bundle).worker_main(
+    create_worker(station).worker_main(
         [
             "--quiet",
             "worker",
             f"--pool={settings.pool}",
-            f"--concurrency={settings.processes}",
+            f"--concurrency={settings.processes if settings.pool == 'prefork' else settings.messages}",
             f"--loglevel={settings.log_level}",
             "--without-gossip",
             "--without-mingle",

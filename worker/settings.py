@@ -30,12 +30,18 @@ class Settings(BaseSettings):
     tensorrt_cache: Path | None = Field(
         default=None, description="Folder in which TensorRT keeps what it compiled. Default: compiled at each start."
     )
-    threads: int = Field(default=os.cpu_count() or 1, ge=1, description="CPU threads of one inference.")
-    pool: Literal["solo", "prefork"] = Field(
-        default="solo", description="solo: one process, one device. prefork: several CPU processes on one machine."
+    threads: int = Field(
+        default=os.cpu_count() or 1, ge=1, description="CPU cores: ECGs read at once, or threads of one that is alone."
+    )
+    pool: Literal["threads", "prefork"] = Field(
+        default="threads", description="threads: one process. prefork: several CPU processes on one machine."
     )
     processes: int = Field(default=1, ge=1, description="Processes of a prefork pool.")
+    messages: int = Field(default=2, ge=1, description="Messages worked on at once by the threads of one process.")
+    prefetch: int = Field(default=2, ge=1, description="Messages taken from the broker for each that is worked on.")
     visibility_timeout: int = Field(
-        default=120, gt=0, description="Seconds after which the broker hands out an unacknowledged job again."
+        default=10,
+        gt=0,
+        description="Seconds that a message may take: then it is handed out again, and a worker still at it ends.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -1,126 +1,140 @@
-"""The Celery application of the worker and its one task: a canonical recording in, an answer out."""
+"""The Celery application of the worker and its one task: jobs whose recordings lie on the wire in, answers out."""
 
 from __future__ import annotations
 
 import logging
-import time
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery
 from celery.signals import worker_process_init
 from kombu import Queue
-from kombu.exceptions import OperationalError
 
 from models.bundle import Bundle
-from models.ecg import Recording
-from models.report import ANSWER_QUEUE, INFER_TASK, Answer, Failure, Inference, Rejection, Started, infer_queue
-from models.runtime import Model
+from models.report import INFER_TASK, Answer, Asked, Failure, infer_queue
+from models.wire import Wire
+from worker.batching import Machine
 from worker.settings import Settings
+from worker.watchdog import Watchdog
 
 log = logging.getLogger("ecg2cmr.worker")
 
-ATTEMPTS = 3
-"""How often an answer is published before the job goes back to the broker."""
+
+class Station:
+    """Where messages are worked off: the engine and the wire of one process, there when first needed after a fork."""
+
+    def __init__(self, settings: Settings, bundle: Bundle) -> None:
+        self.settings, self.bundle = settings, bundle
+
+    @cached_property
+    def machine(self) -> Machine:
+        """The model; loading it fails as `Machine.load`."""
+        return Machine.load(self.bundle, self.settings)
+
+    @cached_property
+    def wire(self) -> Wire:
+        """The connection to Redis."""
+        return Wire(self.settings.broker_url)
+
+    @cached_property
+    def watchdog(self) -> Watchdog:
+        """Running."""
+        watchdog = Watchdog(self.settings.visibility_timeout)
+        watchdog.start()
+        return watchdog
+
+    def open(self) -> None:
+        """Make everything ready, in the process that is to work.
+
+        Raises
+        ------
+        BundleError, ProviderError
+            If the model cannot be served.
+        """
+        _ = self.machine, self.wire, self.watchdog
+        log.info("serving %s", self.machine.crowd)
+
+    def work_off(self, asked: list[Asked]) -> None:
+        """Read the ECGs of one message and answer.
+
+        Passed over is what was answered (its recording lies there no more) and what a later attempt has in hand. An
+        attempt that was begun and not answered had a worker that is gone, perhaps because of the ECG: it goes back to
+        the store, which counts attempts. The broker does not count, and would kill workers for ever.
+        """
+        with self.watchdog.watching():
+            laid = self.wire.laid([job.job_id for job in asked])
+            found = {job: lies for job, lies in zip(asked, laid, strict=True) if lies is not None}
+            fresh = {job: lies.recording for job, lies in found.items() if (lies.begun or 0) < job.attempt}
+            lost = [job for job, lies in found.items() if lies.begun == job.attempt]
+            if len(fresh) < len(asked):
+                log.info("%d of %d jobs are done, in other hands or lost", len(asked) - len(fresh), len(asked))
+            if lost:
+                self.wire.answer([self._lost(job) for job in lost])
+            if fresh:
+                self.wire.begin(list(fresh))
+                self.wire.answer(self._answers(fresh))
+
+    def _lost(self, job: Asked) -> Answer:
+        failure = Failure(model=self.bundle.identity, detail="the worker that had it was lost")
+        return Answer(job_id=job.job_id, ecg_digest=job.ecg_digest, seconds=0, outcome=failure, attempt=job.attempt)
+
+    def _answers(self, recordings: Mapping[Asked, bytes]) -> list[Answer]:
+        readings = self.machine.read(list(recordings.values()))
+        return [
+            Answer(
+                job_id=job.job_id,
+                ecg_digest=job.ecg_digest,
+                seconds=reading.seconds,
+                outcome=reading.outcome,
+                attempt=job.attempt,
+            )
+            for job, reading in zip(recordings, readings, strict=True)
+        ]
 
 
-def create_worker(settings: Settings, bundle: Bundle) -> Celery:
+def create_worker(station: Station) -> Celery:
     """The Celery application for one bundle.
 
-    The model is loaded when a pool process starts, after any fork: native threads do not survive one
+    The model is loaded in the process that runs it, after any fork: native threads do not survive one
     (onnxruntime pull request 31961).
     """
+    settings = station.settings
     celery = Celery("ecg2cmr-worker", broker=settings.broker_url)
     celery.conf.update(
-        task_queues=[Queue(infer_queue(bundle.digest))],
+        task_queues=[Queue(infer_queue(station.bundle.digest))],
         task_acks_late=True,  # Celery acknowledges before running by default, and then loses what runs
         task_reject_on_worker_lost=True,
-        worker_prefetch_multiplier=1,
+        worker_prefetch_multiplier=settings.prefetch,
         worker_soft_shutdown_timeout=10.0,
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         accept_content=["msgpack"],
+        task_serializer="msgpack",
         task_ignore_result=True,
         broker_transport_options={
             "visibility_timeout": settings.visibility_timeout,
-            "unacked_restore_interval": 5,
+            "unacked_restore_interval": 2,  # by default a dead worker's messages are looked for every 100 s
             "unacked_restore_throttle": 1,
-            "polling_interval": 0.02,  # of the memory transport; Redis blocks instead
+            "socket_timeout": 5.0,
+            "health_check_interval": 10,
         },
     )
-    loaded: dict[str, Model] = {}
 
     @worker_process_init.connect(weak=False)
     def load(**_: Any) -> None:  # Celery passes a sender and whatever it adds later
         # A BundleError would be logged and forgotten by Celery's signals: SystemExit ends the process.
         try:
-            loaded["model"] = Model.load(
-                bundle,
-                provider=settings.provider,
-                threads=settings.threads,
-                precision=settings.precision,
-                cache=settings.tensorrt_cache,
-            )
+            station.open()
         except Exception as error:
             log.critical("the model cannot be served: %s", error)
             raise SystemExit(1) from error
-        log.info("serving %s", loaded["model"])
 
-    def fail(detail: str, job_id: str, ecg_digest: str, _recording: bytes, attempt: int | None = None) -> None:
-        failure = Failure(model=bundle.identity, detail=detail)
-        publish(celery, Answer(job_id=job_id, ecg_digest=ecg_digest, seconds=0.0, outcome=failure, attempt=attempt))
-
-    class Infer(Task):  # type: ignore[misc]  # Celery has no types
-        """Publishes a failure when its last attempt failed."""
-
-        def on_failure(self, exc: Exception, task_id: str, args: tuple[Any, ...], kwargs: Any, einfo: Any) -> None:
-            """Tell the gateway; Celery's signature, the arguments are those of the task."""
-            fail(f"{type(exc).__name__} in the worker", *args)
-
-    @celery.task(
-        name=INFER_TASK,
-        base=Infer,
-        bind=True,
-        autoretry_for=(OperationalError,),
-        max_retries=None,
-        default_retry_delay=1,
-    )
-    def infer(task: Task, job_id: str, ecg_digest: str, recording: bytes, attempt: int | None = None) -> None:
-        """Read one ECG and publish the answer; the job is acknowledged only after that.
-
-        What the broker hands out again had a worker that is gone, perhaps because of it: it goes back to the store,
-        which counts its attempts and sends it again. The broker does not count, and would kill workers for ever.
-        """
-        if task.request.delivery_info.get("redelivered") and attempt is not None:
-            fail("the worker that had it was lost", job_id, ecg_digest, recording, attempt)
-            return
-        if attempt is not None and attempt > 1:
-            publish(celery, Started(job_id=job_id, attempt=attempt))
-        started = time.perf_counter()
-        outcome: Inference | Rejection = loaded["model"].read([Recording.from_bytes(recording)])[0]
-        seconds = time.perf_counter() - started
-        publish(celery, Answer(job_id=job_id, ecg_digest=ecg_digest, seconds=seconds, outcome=outcome, attempt=attempt))
+    @celery.task(name=INFER_TASK)
+    def infer(asked: list[tuple[str, str, int]]) -> None:
+        """Read some ECGs and answer; the message is acknowledged only after that."""
+        station.work_off([Asked(*job) for job in asked])
 
     return celery
-
-
-def publish(celery: Celery, answer: Answer | Started) -> None:
-    """Send an answer to the gateways, or word that one is being made.
-
-    Raises
-    ------
-    kombu.exceptions.OperationalError
-        When the broker does not take it after a few attempts.
-    """
-    with celery.producer_or_acquire() as producer:
-        producer.publish(
-            answer.model_dump_json().encode(),
-            exchange="",
-            routing_key=ANSWER_QUEUE,
-            declare=[Queue(ANSWER_QUEUE)],
-            content_type="application/json",
-            content_encoding="utf-8",
-            retry=True,
-            retry_policy={"max_retries": ATTEMPTS, "interval_start": 0.1, "interval_step": 0.5},
-        )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
+from typing import TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -14,6 +15,9 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.store import blobs
+from app.store.together import Together
+
+T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -52,6 +56,7 @@ class Store:
         self._engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
         if self._engine.dialect.name == "sqlite":
             _make_sqlite_durable(self._engine)
+        self._together = Together(self.writing) if self._engine.dialect.name == "sqlite" else None
 
     def migrate(self) -> None:
         """Create or upgrade the tables to the newest version of this code."""
@@ -78,6 +83,19 @@ class Store:
         """
         with self._transaction("IMMEDIATE") as connection:
             yield connection
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Do the work in a transaction, with the work of other threads where the database has one writer.
+
+        Raises
+        ------
+        StoreUnavailable
+            When the database cannot be reached or is locked for too long; else what the work raises.
+        """
+        if self._together is not None:
+            return self._together.write(work)
+        with self.writing() as connection:
+            return work(connection)
 
     @contextmanager
     def _transaction(self, sqlite_mode: str) -> Iterator[Connection]:

@@ -22,7 +22,7 @@ from models.report import Answer, Failure, Inference, Rejection, Started, Status
 
 MAX_BACKOFF = timedelta(minutes=10)
 
-RETRY_PAUSE = 1.0
+RETRY_PAUSE = 0.5
 """Seconds: twice as long after a first failed attempt, four times after a second: what ails a worker may pass."""
 
 MAX_ATTEMPTS = 3
@@ -30,13 +30,17 @@ MAX_ATTEMPTS = 3
 
 
 class Due(NamedTuple):
-    """A job that is to be sent to the broker now, and the number of the lease under which it is sent."""
+    """A job that is to be sent to the broker now, and the number of the lease under which it is sent.
+
+    A `suspect` has spent an attempt: it may have ended a worker, and travels alone.
+    """
 
     job_id: str
     ecg_digest: str
     model_digest: str
     recording: bytes
     attempt: int = 1
+    suspect: bool = False
 
 
 class Recorded(NamedTuple):
@@ -89,7 +93,7 @@ def _lease(connection: Connection, job: Row[*tuple[object, ...]], redispatch_aft
     connection.execute(
         outbox.update().where(outbox.c.job_id == job.id).values(due_at=now + pause, sent=job.sent + 1, attempts=spent)
     )
-    return Due(job.id, job.ecg_digest, job.model_digest, recording, token)
+    return Due(job.id, job.ecg_digest, job.model_digest, recording, token, suspect=spent > 0)
 
 
 def bury_lost(connection: Connection, limit: int = 64) -> list[Recorded]:

@@ -8,6 +8,7 @@ one lead is found by the others, and the threshold follows the record's own peak
 from __future__ import annotations
 
 from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,11 +57,24 @@ def _qrs_band(rate: float) -> NDArray[np.float64]:
 def qrs_energy(recording: Recording) -> NDArray[np.float64]:
     """Root of the mean squared slope in the band of the QRS complex, over all leads and a moving window.
 
+    It is worked out once for a recording, as long as somebody holds that: checks, rate and fiducials all ask for it.
+
     Returns
     -------
-    (samples,) float64
+    (samples,) float64, not to be written to
         Millivolts per sample; zero at sampling rates that cannot hold the band.
     """
+    energy = _energies.get(recording)
+    if energy is None:
+        energy = _energies[recording] = _energy(recording)
+        energy.setflags(write=False)
+    return energy
+
+
+_energies: WeakKeyDictionary[Recording, NDArray[np.float64]] = WeakKeyDictionary()
+
+
+def _energy(recording: Recording) -> NDArray[np.float64]:
     rate = recording.sampling_rate
     if rate <= _LOWEST_RATE:
         return np.zeros(recording.signal.shape[1])

@@ -163,16 +163,30 @@ def _baseline(seen: View) -> Iterator[Finding]:
 
 def _mains(seen: View) -> Iterator[Finding]:
     """The Fourier sum at the mains frequencies under a Hann window, against those 3 Hz beside them."""
-    samples = seen.signal.shape[1]
-    window = np.hanning(samples + 2)[1:-1] * 2 / (samples + 1)
     for mains in (50.0, 60.0):
         if seen.rate <= 2 * (mains + 3):
             continue
-        angles = 2 * np.pi / seen.rate * np.outer(np.arange(samples), (mains - 3, mains, mains + 3))
-        in_phase, in_quadrature = (seen.signal @ (window[:, None] * wave(angles)) for wave in (np.cos, np.sin))
+        in_phase, in_quadrature = (seen.signal @ wave for wave in _waves(mains, seen.rate, seen.signal.shape[1]))
         below, at, above = 2 * np.hypot(in_phase, in_quadrature).T
         humming = (at > MAINS) & (at > 3 * np.maximum(below, above))
         yield from _warn("mains-hum", at, humming, f"{mains:g} Hz hum of up to {{value:.2f}} mV in {{leads}}")
+
+
+def _waves(mains: float, rate: float, samples: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(samples, 3) cosines and sines at the mains frequency and 3 Hz beside it, under the window."""
+    return _usual_waves(mains, rate, samples) if samples <= _USUAL else _new_waves(mains, rate, samples)
+
+
+_USUAL = 10_000  # samples, 10 s of the fastest carts: what is kept for the next recording stays small
+
+
+def _new_waves(mains: float, rate: float, samples: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    window = np.hanning(samples + 2)[1:-1] * 2 / (samples + 1)
+    angles = 2 * np.pi / rate * np.outer(np.arange(samples), (mains - 3, mains, mains + 3))
+    return window[:, None] * np.cos(angles), window[:, None] * np.sin(angles)
+
+
+_usual_waves = lru_cache(maxsize=4)(_new_waves)  # 1 ms for each recording otherwise
 
 
 @lru_cache(maxsize=16)  # the design takes longer than the filter

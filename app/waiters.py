@@ -1,0 +1,84 @@
+"""Waiters: those who wait for a result, woken as soon as any gateway has recorded it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+from models.wire import Wire, WireDown
+
+LISTEN_SECONDS = 0.5
+"""How long a thread waits for Redis before it looks whether it is to stop."""
+
+RETRY_SECONDS = 1.0
+"""Pause after the broker or the store did not answer."""
+
+
+class Waiters:
+    """Those who wait for the result of a study, on the event loop that serves them."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._events: dict[str, set[asyncio.Event]] = defaultdict(set)
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Name the loop on which waiting happens."""
+        self._loop = loop
+
+    def tell(self, study_id: str) -> None:
+        """Wake those who wait for this study; may be called from any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake, study_id)
+
+    def _wake(self, study_id: str) -> None:
+        for event in self._events.get(study_id, ()):
+            event.set()
+
+    @contextlib.contextmanager
+    def waiting(self, study_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set when the study has a result; enter before looking at the store."""
+        event = asyncio.Event()
+        self._events[study_id].add(event)
+        try:
+            yield event
+        finally:
+            self._events[study_id].discard(event)
+            if not self._events[study_id]:
+                del self._events[study_id]
+
+
+class Listener(threading.Thread):
+    """Hears what any gateway recorded, wakes those who wait for it here, and passes on which jobs are answered."""
+
+    def __init__(self, broker_url: str, waiters: Waiters, answered: Callable[[list[str]], None]) -> None:
+        super().__init__(name="listener", daemon=True)
+        self._wire = Wire(broker_url)
+        self._waiters = waiters
+        self._answered = answered
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """End; what is said meanwhile need not be heard."""
+        self._stopping.set()
+        self.join()
+        self._wire.close()
+
+    def run(self) -> None:
+        """Listen until stopped; an unreachable broker is tried again and again, in silence: the recorder tells."""
+        while not self._stopping.is_set():
+            try:
+                self._listen()
+            except WireDown:
+                self._stopping.wait(RETRY_SECONDS)
+
+    def _listen(self) -> None:
+        for news in self._wire.news(LISTEN_SECONDS):
+            if self._stopping.is_set():
+                return
+            if news is not None:
+                self._answered(news.job_ids)
+                for study_id in news.study_ids:
+                    self._waiters.tell(study_id)
