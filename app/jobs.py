@@ -125,6 +125,7 @@ class Dispatcher(threading.Thread):
                     args=[job.job_id, job.ecg_digest, job.recording],
                     task_id=job.job_id,
                     queue=infer_queue(job.model_digest),
+                    priority=job.priority,
                     serializer="msgpack",
                     ignore_result=True,
                     retry=False,

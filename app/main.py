@@ -15,14 +15,16 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
-from app import ecgs, operations, problems, registry
+from app import batches, ecgs, events, limits, operations, problems, registry, webhooks
 from app.auth import LoginNeeded
 from app.dashboard import pages, views
 from app.jobs import Dispatcher, Recorder, Waiters
+from app.limits import Backlog, RateLimit
 from app.metrics import Metrics
 from app.settings import Settings
 from app.store import Store, history, keys, outbox
 from app.studies import Studies
+from app.webhooks import Courier
 from models.bundle import Bundle, choose
 from models.ecg.confined import Readers
 
@@ -58,6 +60,9 @@ class Gateway:
     waiters: Waiters
     dispatcher: Dispatcher
     recorder: Recorder
+    backlog: Backlog
+    rate_limit: RateLimit
+    courier: Courier
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -87,7 +92,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(LoginNeeded, _to_login)
     app.middleware("http")(_observe)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
-    for router in (ecgs.router, registry.router, operations.router, views.router):
+    routed = (batches, ecgs, events, webhooks, registry, operations, views)
+    for router in (part.router for part in routed):
         app.include_router(router)
     return app
 
@@ -111,6 +117,9 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
         waiters=waiters,
         dispatcher=Dispatcher(store, broker_url, metrics, settings.redispatch_after),
         recorder=Recorder(store, broker_url, metrics, waiters),
+        backlog=Backlog(store, settings.max_queue),
+        rate_limit=RateLimit(settings.rate_limit, settings.rate_limit_url),
+        courier=Courier(store, settings),
     )
 
 
@@ -146,7 +155,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     gateway.readers.start()
     gateway.recorder.start()
     gateway.dispatcher.start()
+    gateway.courier.start()
     yield
+    await asyncio.to_thread(gateway.courier.stop)
     await asyncio.to_thread(gateway.dispatcher.stop)
     await asyncio.to_thread(gateway.recorder.stop)
     gateway.readers.close()
@@ -165,6 +176,7 @@ async def _observe(request: Request, call_next: Callable[[Request], Awaitable[Re
     route = getattr(request.scope.get("route"), "path", "unmatched")  # the template, never a path with an id
     gateway.metrics.requests.labels(route, request.method, str(response.status_code)).inc()
     gateway.metrics.request_seconds.labels(route, request.method).observe(time.perf_counter() - started)
+    response.headers.update(limits.headers(request))
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     static = request.url.path.startswith("/static/")  # no patient data; its file names carry no version

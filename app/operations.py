@@ -38,7 +38,7 @@ class Readiness(BaseModel):
 async def healthz(request: Request) -> Response:
     """200 while the process does its work; 503 when one of its threads ended by a bug and only a restart helps."""
     gateway: Gateway = request.app.state.gateway
-    alive = gateway.dispatcher.is_alive() and gateway.recorder.is_alive()
+    alive = all(thread.is_alive() for thread in (gateway.dispatcher, gateway.recorder, gateway.courier))
     health = Health(status="alive" if alive else "broken")
     return JSONResponse(health.model_dump(), status_code=200 if alive else 503)
 

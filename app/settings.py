@@ -38,6 +38,27 @@ class Settings(BaseSettings):
     redispatch_after: float = Field(
         default=30.0, gt=0, description="Seconds without an answer after which a job is sent to the broker again."
     )
+    max_queue: int = Field(
+        default=4096,  # of 240 kB each, a 10 s recording at 500 Hz: about 1 GB
+        gt=0,
+        description="Most ECGs that wait for an answer; beyond it new ones are refused (503).",
+    )
+    rate_limit: str | None = Field(
+        default=None, description="ECGs that one API key may send, such as '600/minute'. Default: no limit."
+    )
+    rate_limit_url: str | None = Field(
+        default=None,
+        description="Redis in which several gateways count together (redis://…). Default: each counts for itself.",
+    )
+    max_batch_bytes: int = Field(default=2**30, gt=0, description="Largest zip of a batch, packed and unpacked.")
+    require_idempotency_key: bool = Field(default=False, description="Refuse ECGs sent without an Idempotency-Key.")
+    idempotency_hours: float = Field(default=24.0, gt=0, description="How long an answer is kept by Idempotency-Key.")
+    events_days: float = Field(default=7.0, gt=0, description="How long events can be asked for again.")
+    webhook_private: bool = Field(default=False, description="Let webhooks lead to private addresses, and without TLS.")
+    webhook_attempts: int = Field(default=9, gt=0, description="Attempts after which an event is a dead letter.")
+    webhook_pause: float = Field(
+        default=5.0, gt=0, description="Seconds before the second attempt; four times as many before each that follows."
+    )
     session_hours: float = Field(default=12.0, gt=0, description="How long a dashboard login lasts.")
     secure_cookies: bool = Field(default=False, description="Send the session cookie over HTTPS only.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

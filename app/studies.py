@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.store import Store
 from app.store import studies as rows
-from app.store.outbox import Due
+from app.store.outbox import PRIORITIES, Due
 from app.store.studies import Accepted
 from models.bundle import Bundle
 from models.ecg import Recording
@@ -75,14 +75,14 @@ class Studies:
         self._bundle = bundle
         self._redispatch_after = redispatch_after
 
-    def keep(self, upload: bytes, examined: Examination) -> Kept:
+    def keep(self, upload: bytes, examined: Examination, priority: int = PRIORITIES["routine"]) -> Kept:
         """Keep an ECG durably and ask for its reading, in one transaction. The same ECG again is the same study."""
         try:
-            return self._keep(upload, examined)
+            return self._keep(upload, examined, priority)
         except IntegrityError:  # another gateway accepted the same ECG at this moment: now it is known
-            return self._keep(upload, examined)
+            return self._keep(upload, examined, priority)
 
-    def _keep(self, upload: bytes, examined: Examination) -> Kept:
+    def _keep(self, upload: bytes, examined: Examination, priority: int) -> Kept:
         with self._store.writing() as connection:
             accepted: Accepted = rows.accept(
                 connection,
@@ -90,11 +90,12 @@ class Studies:
                 examined=examined,
                 model_digest=self._bundle.digest,
                 redispatch_after=self._redispatch_after,
+                priority=priority,
             )
         due = None
         if accepted.job_id is not None:
             recording = examined.recording
-            due = Due(accepted.job_id, recording.digest, self._bundle.digest, recording.to_bytes())
+            due = Due(accepted.job_id, recording.digest, self._bundle.digest, recording.to_bytes(), priority)
         return Kept(accepted.study_id, accepted.created, due)
 
     def list(self, limit: int, before: int | None) -> StudyPage:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from sqlalchemy import Connection, func, select
 
+from app.store import events
 from app.store.tables import blobs, jobs, outbox, results, studies
 from models.report import Answer, Inference, Status
 
 MAX_BACKOFF = timedelta(minutes=10)
+
+
+Priority = Literal["stat", "routine", "backfill"]
+PRIORITIES: dict[Priority, int] = {"stat": 0, "routine": 3, "backfill": 9}
+"""What the store keeps and the broker is told: kombu's steps on Redis, of which 0 is taken first."""
 
 
 class Due(NamedTuple):
@@ -22,6 +28,7 @@ class Due(NamedTuple):
     ecg_digest: str
     model_digest: str
     recording: bytes
+    priority: int = PRIORITIES["routine"]
 
 
 class Recorded(NamedTuple):
@@ -33,18 +40,25 @@ class Recorded(NamedTuple):
 
 
 def take_due(connection: Connection, redispatch_after: float, limit: int = 64) -> list[Due]:
-    """The jobs that are due, oldest first; each becomes due again later, in case no answer comes.
+    """The jobs that are due, by priority and then oldest first; each becomes due again later, in case no answer comes.
 
     The pause doubles with each attempt, up to `MAX_BACKOFF`: a long queue is not made longer by asking again and again.
     """
     now = datetime.now(UTC)
     rows = connection.execute(
-        select(outbox.c.job_id, outbox.c.attempts, studies.c.ecg_digest, jobs.c.model_digest, blobs.c.recording)
+        select(
+            outbox.c.job_id,
+            outbox.c.attempts,
+            studies.c.ecg_digest,
+            jobs.c.model_digest,
+            blobs.c.recording,
+            jobs.c.priority,
+        )
         .join(jobs, jobs.c.id == outbox.c.job_id)
         .join(studies, studies.c.id == jobs.c.study_id)
         .join(blobs, blobs.c.study_id == studies.c.id)
         .where(outbox.c.due_at <= now)
-        .order_by(outbox.c.due_at)
+        .order_by(jobs.c.priority, outbox.c.due_at)
         .limit(limit)
         .with_for_update(of=outbox, skip_locked=True)  # several gateways share one PostgreSQL; SQLite has one writer
     ).all()
@@ -53,7 +67,7 @@ def take_due(connection: Connection, redispatch_after: float, limit: int = 64) -
         connection.execute(
             outbox.update().where(outbox.c.job_id == row.job_id).values(due_at=now + pause, attempts=row.attempts + 1)
         )
-    return [Due(row.job_id, row.ecg_digest, row.model_digest, row.recording) for row in rows]
+    return [Due(row.job_id, row.ecg_digest, row.model_digest, row.recording, row.priority) for row in rows]
 
 
 def make_due(connection: Connection, job_ids: Sequence[str] | None = None) -> None:
@@ -92,6 +106,7 @@ def record(connection: Connection, answer: Answer) -> Recorded | None:
     )
     connection.execute(jobs.update().where(jobs.c.id == answer.job_id).values(status=status, finished_at=now))
     connection.execute(outbox.delete().where(outbox.c.job_id == answer.job_id))
+    events.append(connection, job.study_id, status)
     return Recorded(job.study_id, status, (now - job.created_at).total_seconds())
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Row, Select, select
 
+from app.store.outbox import PRIORITIES
 from app.store.tables import blobs, jobs, outbox, results, studies
 from models.ecg.examination import Examination
 
@@ -29,6 +30,7 @@ def accept(
     examined: Examination,
     model_digest: str,
     redispatch_after: float,
+    priority: int = PRIORITIES["routine"],
 ) -> Accepted:
     """Keep an ECG and ask for its reading: study, bytes, job and outbox row, in the caller's one transaction.
 
@@ -41,7 +43,7 @@ def accept(
     if known is None:
         _insert(connection, study_id, upload, examined)
     due_at = datetime.now(UTC) + timedelta(seconds=redispatch_after)
-    job_id = _ensure_job(connection, study_id, recording.digest, model_digest, due_at)
+    job_id = _ensure_job(connection, study_id, recording.digest, model_digest, due_at, priority)
     return Accepted(study_id, created=known is None, job_id=job_id)
 
 
@@ -97,7 +99,7 @@ def _insert(connection: Connection, study_id: str, upload: bytes, examined: Exam
 
 
 def _ensure_job(
-    connection: Connection, study_id: str, ecg_digest: str, model_digest: str, due_at: datetime
+    connection: Connection, study_id: str, ecg_digest: str, model_digest: str, due_at: datetime, priority: int
 ) -> str | None:
     """The id of the job that must be sent now, or None if the model has answered or was asked already."""
     job = connection.execute(
@@ -110,12 +112,19 @@ def _ensure_job(
         now = datetime.now(UTC)
         connection.execute(
             jobs.insert().values(
-                id=job_id, study_id=study_id, model_digest=model_digest, status="queued", created_at=now
+                id=job_id,
+                study_id=study_id,
+                model_digest=model_digest,
+                status="queued",
+                created_at=now,
+                priority=priority,
             )
         )
     else:
         job_id = str(job.id)
-        connection.execute(jobs.update().where(jobs.c.id == job_id).values(status="queued", finished_at=None))
+        connection.execute(
+            jobs.update().where(jobs.c.id == job_id).values(status="queued", finished_at=None, priority=priority)
+        )
         connection.execute(
             results.delete().where(results.c.ecg_digest == ecg_digest, results.c.model_digest == model_digest)
         )
