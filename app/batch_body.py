@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import struct
 import zipfile
@@ -10,11 +11,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Annotated
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
-from pydantic import Base64Bytes, BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from app.problems import BodyTooLarge, InvalidRequest, Problem
 from app.settings import Settings
@@ -55,13 +56,17 @@ class Item:
     stated: Stated | None = None
 
 
+def _decoded(text: object) -> object:
+    return base64.b64decode(text, validate=True) if isinstance(text, str) else text
+
+
 class Line(BaseModel):
     """A line of a batch that carries a file; any other document is an ECG itself."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str | None = None
-    content_base64: Base64Bytes
+    content_base64: Annotated[bytes, BeforeValidator(_decoded), Field(json_schema_extra={"contentEncoding": "base64"})]
     sampling_rate: float | None = None
     unit: str | None = None
     leads: list[str] | None = None

@@ -134,7 +134,8 @@ class Batch:
         try:
             upload, stated = await run_in_threadpool(item.read), item.stated or Stated()
             await self._when_possible(partial(run_in_threadpool, spend))
-            kept = await self._when_possible(partial(keep, self.gateway, upload, stated, self.priority))
+            taken = partial(keep, self.gateway, upload, stated, self.priority)
+            kept = await self._when_possible(partial(run_in_threadpool, taken))
         except FORESEEN as error:
             return _refused(item.name, error)
         self._be_patient()

@@ -24,7 +24,6 @@ from app.store.outbox import PRIORITIES, Priority
 from app.studies import Kept, Studies, studies
 from models.ecg import EcgError, Stated
 from models.ecg.archive import pack
-from models.ecg.examination import Examination
 from models.report import ModelIdentity, Report
 
 if TYPE_CHECKING:
@@ -172,27 +171,23 @@ async def submit(
     upload = await _body(request, gateway.settings.max_body_bytes)
 
     async def answer() -> Response:
-        kept = await keep(gateway, upload, stated, priority)
+        kept = await run_in_threadpool(keep, gateway, upload, stated, priority)
         return await _answer(request, studies, kept)
 
     return await once(request, sender, upload, answer)
 
 
-async def keep(gateway: Gateway, upload: bytes, stated: Stated, priority: Priority) -> Kept:
+def keep(gateway: Gateway, upload: bytes, stated: Stated, priority: Priority) -> Kept:
     """Decode, judge and keep one ECG, if there is room for it; the caller has its job sent."""
-    try:
-        examined = await run_in_threadpool(_examine, gateway, upload, stated, priority)
-    except EcgError as error:
-        gateway.metrics.ingest_rejected.labels("rest", error.code).inc()
-        raise
-    kept: Kept = await run_in_threadpool(gateway.studies.keep, upload, examined, PRIORITIES[priority])
+    with gateway.backlog.room(priority):
+        try:
+            examined = gateway.readers.examine(upload, stated)
+        except EcgError as error:
+            gateway.metrics.ingest_rejected.labels("rest", error.code).inc()
+            raise
+        kept: Kept = gateway.studies.keep(upload, examined, PRIORITIES[priority])
     gateway.metrics.ingest_bytes.labels("rest", examined.recording.source_format).inc(len(upload))
     return kept
-
-
-def _examine(gateway: Gateway, upload: bytes, stated: Stated, priority: Priority) -> Examination:
-    gateway.backlog.admit(priority)
-    return gateway.readers.examine(upload, stated)
 
 
 async def _answer(request: Request, studies: Studies, kept: Kept) -> Response:

@@ -6,7 +6,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fastapi import Request
@@ -30,7 +31,7 @@ SHARES: Mapping[Priority, float] = {"stat": 1.0, "routine": 0.9, "backfill": 0.5
 """How full the queue may be for an ECG to be taken: an archive that is read in leaves room for the ward."""
 
 LOOK_SECONDS = 0.5
-"""How often the queue is counted; in between, each ECG that is taken is added."""
+"""How often the queue is counted; in between, each ECG that is kept is added."""
 
 ROOM = 0.1
 """The part of the queue that is to be answered before the next attempt, so that those refused do not come in vain."""
@@ -41,7 +42,7 @@ UNKNOWN_RATE_SECONDS = 30
 
 
 class Backlog:
-    """How many ECGs wait for an answer, in a bounded queue; exact but for those of the last half second."""
+    """How many ECGs wait for an answer, in a bounded queue; of what others do, it knows within half a second."""
 
     def __init__(self, store: Store, bound: int) -> None:
         self._store = store
@@ -49,25 +50,37 @@ class Backlog:
         self._lock = threading.Lock()
         self._looked = -math.inf
         self._waiting = 0
+        self._in_hand = 0
         self._rate: float | None = None
 
-    def admit(self, priority: Priority) -> None:
-        """Let one more ECG in.
+    @contextmanager
+    def room(self, priority: Priority) -> Iterator[None]:
+        """Room for one more ECG, which is taken while it is examined and stays taken once it is kept.
 
         Raises
         ------
         QueueFull
-            If there is no room for it.
+            If there is none.
         app.store.StoreUnavailable
             If nobody can tell.
         """
+        self._take(priority)
+        try:
+            yield
+            with self._lock:
+                self._waiting += 1
+        finally:
+            with self._lock:
+                self._in_hand -= 1
+
+    def _take(self, priority: Priority) -> None:
         with self._lock:
             if time.monotonic() - self._looked >= LOOK_SECONDS:
                 self._look()
-            room = max(1, math.floor(self._bound * SHARES[priority]))
-            if self._waiting >= room:
-                raise QueueFull(f"{self._waiting} ECGs wait for an answer", self._retry_after(self._waiting - room))
-            self._waiting += 1
+            taken, room = self._waiting + self._in_hand, max(1, math.floor(self._bound * SHARES[priority]))
+            if taken >= room:
+                raise QueueFull(f"{taken} ECGs wait for an answer", self._retry_after(taken - room))
+            self._in_hand += 1
 
     def _look(self) -> None:
         with self._store.reading() as connection:
