@@ -21,19 +21,16 @@ from tests.e2e.conftest import Server
 from tests.e2e.test_idempotency import ecg
 
 
-def told(response: httpx.Response, count: int) -> list[dict[str, str]]:
+def told(lines: Iterator[str], count: int) -> list[dict[str, str]]:
     """So many server-sent events: their fields."""
     found, event = [], {}
-    for line in response.iter_lines():
-        name, _, value = line.partition(": ")
-        if line and name:
+    while len(found) < count:
+        name, _, value = next(lines).partition(": ")
+        if name:
             event[name] = value
-        elif not line:
-            if "data" in event:
-                found.append(event)
+        elif "data" in event:
+            found.append(event)
             event = {}
-        if len(found) == count:
-            break
     return found
 
 
@@ -50,7 +47,7 @@ def test_a_listener_hears_of_each_answer_and_of_those_it_missed(server: Server) 
             lines = stream.iter_lines()
             assert next(lines) == ": listening"  # only then is it sure to hear of what follows
             first, second = send(sender, 301), send(sender, 302)
-            heard = told_lines(lines, 2)
+            heard = told(lines, 2)
         assert [json.loads(event["data"])["id"] for event in heard] == [first, second]
         assert json.loads(heard[0]["data"]).keys() == {"id", "status", "location", "at"}
         assert json.loads(heard[0]["data"])["location"] == f"/v1/ecgs/{first}"
@@ -58,21 +55,9 @@ def test_a_listener_hears_of_each_answer_and_of_those_it_missed(server: Server) 
 
         third = send(sender, 303)
         with client.stream("GET", "/v1/events", headers={"Last-Event-ID": heard[0]["id"]}) as stream:
-            missed = told(stream, 2)
+            missed = told(stream.iter_lines(), 2)
     assert [json.loads(event["data"])["id"] for event in missed] == [second, third]
     assert int(heard[0]["id"]) < int(missed[0]["id"]) < int(missed[1]["id"])
-
-
-def told_lines(lines: Iterator[str], count: int) -> list[dict[str, str]]:
-    found, event = [], {}
-    while len(found) < count:
-        name, _, value = next(lines).partition(": ")
-        if name:
-            event[name] = value
-        elif "data" in event:
-            found.append(event)
-            event = {}
-    return found
 
 
 def test_who_may_not_read_ecgs_may_not_listen(server: Server) -> None:
@@ -107,10 +92,12 @@ def receiver(answers: list[int]) -> Iterator[tuple[str, SimpleQueue[Call]]]:
     listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=listening.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{listening.server_port}/hook", calls
-    listening.shutdown()
-    thread.join()
-    listening.server_close()
+    try:
+        yield f"http://127.0.0.1:{listening.server_port}/hook", calls
+    finally:
+        listening.shutdown()
+        thread.join()
+        listening.server_close()
 
 
 def verified(call: Call, secret: str) -> dict[str, object]:
@@ -131,8 +118,8 @@ def until(holds: Callable[[], bool]) -> None:
     pytest.fail("it does not come to pass")
 
 
-def quick(serve: Callable[..., Server], **more: str) -> Server:
-    return serve(ECG2CMR_WEBHOOK_PRIVATE="1", ECG2CMR_WEBHOOK_PAUSE="0.1", ECG2CMR_WEBHOOK_ATTEMPTS="3", **more)
+def quick(serve: Callable[..., Server], pause: str = "0.1") -> Server:
+    return serve(ECG2CMR_WEBHOOK_PRIVATE="1", ECG2CMR_WEBHOOK_PAUSE=pause, ECG2CMR_WEBHOOK_ATTEMPTS="3")
 
 
 def subscribed(client: httpx.Client, url: str) -> tuple[str, str]:
@@ -142,13 +129,18 @@ def subscribed(client: httpx.Client, url: str) -> tuple[str, str]:
     return answer.json()["id"], answer.json()["secret"]
 
 
+def state(client: httpx.Client) -> tuple[int, int]:
+    """How many events the only webhook is still to be told, and how many are dead letters."""
+    (only,) = client.get("/v1/webhooks").json()
+    return only["pending"], only["dead"]
+
+
 def test_a_webhook_is_told_again_until_it_hears_and_can_verify_who_says_so(serve: Callable[..., Server]) -> None:
     with receiver([500, 302]) as (url, calls), quick(serve).client() as client:
         _, secret = subscribed(client, url)
         study_id = send(client, 311)
         heard = [calls.get(timeout=30) for _ in range(3)]
-        until(lambda: client.get("/v1/webhooks").json()[0]["pending"] == 0)
-        assert client.get("/v1/webhooks").json()[0]["dead"] == 0
+        until(lambda: state(client) == (0, 0))
     documents = [verified(call, secret) for call in heard]
     assert documents[0] == documents[1] == documents[2]
     assert len({call.headers["webhook-id"] for call in heard}) == 1
@@ -165,12 +157,10 @@ def test_what_is_never_heard_is_a_dead_letter_that_can_be_tried_again(serve: Cal
     with receiver([500] * 3) as (url, calls), quick(serve).client() as client:
         webhook_id, _ = subscribed(client, url)
         send(client, 321)
-        until(lambda: client.get("/v1/webhooks").json()[0]["dead"] == 1)
+        until(lambda: state(client) == (0, 1))
         assert calls.qsize() == 3
         assert client.post(f"/v1/webhooks/{webhook_id}:retry").json() == {"revived": 1}
-        until(
-            lambda: client.get("/v1/webhooks").json()[0]["dead"] + client.get("/v1/webhooks").json()[0]["pending"] == 0
-        )
+        until(lambda: state(client) == (0, 0))
         assert calls.qsize() == 4
 
 
@@ -188,7 +178,7 @@ def test_a_webhook_ends_when_it_is_removed_or_is_gone(serve: Callable[..., Serve
 
 def test_deliveries_survive_a_kill(serve: Callable[..., Server]) -> None:
     with receiver([500]) as (url, calls):
-        server = quick(serve, ECG2CMR_WEBHOOK_PAUSE="1")
+        server = quick(serve, pause="1")
         with server.client() as client:
             subscribed(client, url)
             study_id = send(client, 341)
