@@ -22,7 +22,7 @@ from app import broker
 from app.children import Supervised
 from app.main import create_app
 from app.settings import Settings
-from app.store import Store, StoreUnavailable, keys, webhooks
+from app.store import Store, StoreUnavailable, blobs, dead_letters, keys, retention, webhooks
 from app.submit import NotAllowed, Outcome, Resume, Submission, write_results
 from app.webhooks import AddressRefused, address_of
 from models.bundle import BundleError
@@ -39,7 +39,7 @@ cli = typer.Typer(
     Start with 'ecg2cmr serve' and open http://127.0.0.1:8000. The shipped model was trained on simulated hearts:
     not a medical device.""",
 )
-admin = typer.Typer(no_args_is_help=True, help="Manage API keys and webhooks in the store.")
+admin = typer.Typer(no_args_is_help=True, help="Manage API keys, webhooks, dead letters and what is forgotten.")
 cli.add_typer(admin, name="admin")
 
 DataDir = Annotated[
@@ -259,9 +259,22 @@ def _print_report(report: dict[str, object]) -> None:
 
 def _store(data_dir: Path | None) -> Store:
     settings = _settings(data_dir=data_dir)
-    store = Store(settings.store_url)
+    store = Store(settings.store_url, settings.blobs_url)
     store.migrate()
     return store
+
+
+@admin.command()
+def migrate(data_dir: DataDir = None) -> None:
+    """Create the store's tables, or bring them up to date: once, before gateways of a new version start.
+
+    Example: ECG2CMR_DATABASE_URL=postgresql+psycopg://… ecg2cmr admin migrate
+    """
+    try:
+        _store(data_dir).close()
+    except StoreUnavailable as error:
+        raise _fail(f"the store does not answer: {error}") from error
+    typer.echo("the store is up to date")
 
 
 @admin.command("create-key")
@@ -301,6 +314,44 @@ def revoke_key(
     with _store(data_dir).writing() as connection:
         if not keys.revoke(connection, key_id):
             raise _fail("there is no valid key by this id")
+
+
+@admin.command("dead-letters")
+def list_dead_letters(data_dir: DataDir = None) -> None:
+    """List ECGs that could not be read after all attempts: id, when, the reason, the model.
+
+    Ask for one again with 'ecg2cmr admin retry ID'.
+    """
+    with _store(data_dir).reading() as connection:
+        for letter in dead_letters.listed(connection):
+            told = f"{letter.reason}  {letter.detail}  model {letter.model_digest[:12]}"
+            typer.echo(f"{letter.study_id}  {letter.failed_at:%Y-%m-%d %H:%M}  {told}")
+
+
+@admin.command()
+def retry(
+    study_id: Annotated[str, typer.Argument(help="From 'ecg2cmr admin dead-letters', or 'all'.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Have ECGs that failed read again: a running gateway sends them within seconds."""
+    with _store(data_dir).writing() as connection:
+        asked = dead_letters.retry(connection, None if study_id == "all" else study_id)
+    if not asked:
+        raise _fail("there is no dead letter by this id")
+    typer.echo(f"{asked} asked again")
+
+
+@admin.command()
+def forget(
+    study_id: Annotated[str, typer.Argument(help="Id of the ECG, as in its report.")], data_dir: DataDir = None
+) -> None:
+    """Remove an ECG with its bytes and results for good. A line without patient data says that it was here."""
+    store = _store(data_dir)
+    with store.writing() as connection:
+        if not retention.forget(connection, study_id):
+            raise _fail("no ECG has this id")
+    with store.writing() as connection:
+        blobs.sweep(connection)
 
 
 webhook = typer.Typer(no_args_is_help=True, help="Manage webhooks: addresses that are told of each answered ECG.")

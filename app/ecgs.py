@@ -308,6 +308,13 @@ async def report(request: Request, study_id: str, studies: StudiesDep) -> Report
     return found
 
 
+@router.delete("/{study_id}", summary="Forget an ECG", status_code=204, dependencies=[Depends(require("admin"))])
+def forget(study_id: str, studies: StudiesDep) -> None:
+    """Remove an ECG with its bytes, jobs and results for good; only that it was here is kept, without patient data."""
+    if not studies.forget(study_id):
+        raise _unknown(study_id)
+
+
 @router.get("/{study_id}/embedding", summary="Read the embedding", dependencies=[Depends(require("ecgs:read"))])
 def embedding(study_id: str, studies: StudiesDep) -> Embedding:
     """The embedding of one ECG under the served model."""

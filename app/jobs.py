@@ -18,13 +18,13 @@ from collections.abc import Iterator
 from celery import Celery
 from kombu import Connection, Consumer, Message, Queue
 from kombu.exceptions import OperationalError
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.exc import IntegrityError
 
 from app.metrics import Metrics
 from app.store import Store, StoreUnavailable, outbox
 from app.store.outbox import Due
-from models.report import ANSWER_QUEUE, INFER_TASK, Answer, Inference, infer_queue
+from models.report import ANSWER_QUEUE, INFER_TASK, Answer, Inference, Started, infer_queue
 
 log = logging.getLogger("ecg2cmr.jobs")
 
@@ -33,6 +33,8 @@ RECONCILE_SECONDS = 1.0
 
 RETRY_SECONDS = 1.0
 """Pause after the broker or the store did not answer."""
+
+MESSAGE: TypeAdapter[Answer | Started] = TypeAdapter(Answer | Started)
 
 TRANSPORT_OPTIONS = {"socket_timeout": 5.0, "socket_connect_timeout": 2.0, "polling_interval": 0.02}
 
@@ -122,7 +124,7 @@ class Dispatcher(threading.Thread):
             try:
                 self._celery.send_task(
                     INFER_TASK,
-                    args=[job.job_id, job.ecg_digest, job.recording],
+                    args=[job.job_id, job.ecg_digest, job.recording, job.attempt],
                     task_id=job.job_id,
                     queue=infer_queue(job.model_digest),
                     priority=job.priority,
@@ -150,8 +152,9 @@ class Dispatcher(threading.Thread):
 class Recorder(threading.Thread):
     """Takes answers from the broker and acknowledges each once it is in the store."""
 
-    def __init__(self, store: Store, broker_url: str, metrics: Metrics, waiters: Waiters) -> None:
+    def __init__(self, store: Store, broker_url: str, metrics: Metrics, waiters: Waiters, lease: float = 30.0) -> None:
         super().__init__(name="recorder", daemon=True)
+        self._lease = lease
         self._store = store
         self._broker_url = broker_url
         self._metrics = metrics
@@ -187,14 +190,18 @@ class Recorder(threading.Thread):
 
     def _receive(self, message: Message) -> None:
         try:
-            answer = Answer.model_validate_json(message.body)
+            told = MESSAGE.validate_json(message.body)
         except ValidationError as error:
             log.error("dropped an answer that is none: %d faults", error.error_count())
             message.reject()
             return
         try:
             with self._store.writing() as connection:
-                recorded = outbox.record(connection, answer)
+                if isinstance(told, Started):
+                    outbox.begin(connection, told, self._lease)
+                    recorded = None
+                else:
+                    recorded = outbox.record(connection, told)
         except IntegrityError:  # another gateway recorded the same answer at this moment
             recorded = None
         except StoreUnavailable as error:
@@ -203,14 +210,14 @@ class Recorder(threading.Thread):
             message.requeue()
             return
         message.ack()
-        if recorded is not None:
-            self._measure(answer, recorded.seconds)
+        if recorded is not None and isinstance(told, Answer):
+            self._measure(told, recorded.seconds)
             self._waiters.tell(recorded.study_id)
 
     def _measure(self, answer: Answer, seconds: float) -> None:
         model = answer.outcome.model
         self._metrics.job_seconds.observe(seconds)
-        self._metrics.inference_seconds.labels(model.name, model.version).observe(answer.seconds)
+        self._metrics.inference_seconds.labels(model.name, model.version, model.precision or "").observe(answer.seconds)
         if isinstance(answer.outcome, Inference):
             for abstention in answer.outcome.abstained:
                 self._metrics.abstentions.labels(model.name, model.version, abstention.symbol).inc()

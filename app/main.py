@@ -18,6 +18,7 @@ from fastapi.staticfiles import StaticFiles
 from app import batches, ecgs, events, limits, operations, problems, registry, webhooks
 from app.auth import LoginNeeded
 from app.dashboard import pages, views
+from app.housekeeping import Housekeeper
 from app.jobs import Dispatcher, Recorder, Waiters
 from app.limits import Backlog, RateLimit
 from app.metrics import Metrics
@@ -60,6 +61,7 @@ class Gateway:
     waiters: Waiters
     dispatcher: Dispatcher
     recorder: Recorder
+    housekeeper: Housekeeper
     backlog: Backlog
     rate_limit: RateLimit
     courier: Courier
@@ -100,7 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _assemble(settings: Settings, broker_url: str) -> Gateway:
     bundle = choose(settings.bundle, settings.artifacts)
-    store = Store(settings.store_url)
+    store = Store(settings.store_url, settings.blobs_url)
     store.migrate()
     with store.writing() as connection:
         history.append(connection, bundle.identity)
@@ -116,7 +118,8 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
         studies=Studies(store, bundle, settings.redispatch_after),
         waiters=waiters,
         dispatcher=Dispatcher(store, broker_url, metrics, settings.redispatch_after),
-        recorder=Recorder(store, broker_url, metrics, waiters),
+        recorder=Recorder(store, broker_url, metrics, waiters, settings.redispatch_after),
+        housekeeper=Housekeeper(store, settings.keep_uploads_days, settings.keep_studies_days),
         backlog=Backlog(store, settings.max_queue),
         rate_limit=RateLimit(settings.rate_limit, settings.rate_limit_url),
         courier=Courier(store, settings),
@@ -155,11 +158,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     gateway.readers.start()
     gateway.recorder.start()
     gateway.dispatcher.start()
+    gateway.housekeeper.start()
     gateway.courier.start()
     yield
     await asyncio.to_thread(gateway.courier.stop)
     await asyncio.to_thread(gateway.dispatcher.stop)
     await asyncio.to_thread(gateway.recorder.stop)
+    await asyncio.to_thread(gateway.housekeeper.stop)
     gateway.readers.close()
     gateway.store.close()
 

@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from app.store import Store, outbox
+from app.store import Store, dead_letters, outbox
+from app.store.lifecycle import REASONS, STATES
 from models.report import ModelIdentity
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
@@ -48,7 +49,7 @@ class Metrics:
         self.inference_seconds = Histogram(
             "ecg2cmr_inference_duration_seconds",
             "Time a worker spent on one ECG",
-            ["model", "version"],
+            ["model", "version", "precision"],
             buckets=SECONDS,
             registry=self.registry,
         )
@@ -79,10 +80,15 @@ class _Jobs(Collector):
         with self._store.reading() as connection:
             counts = outbox.counts(connection)
             pending, oldest = outbox.pending(connection)
+            failed = dead_letters.counts(connection)
         jobs = GaugeMetricFamily("ecg2cmr_jobs", "Jobs by state", labels=["state"])
-        for state in ("queued", "done", "rejected", "failed"):
+        for state in STATES:
             jobs.add_metric([state], counts.get(state, 0))
         yield jobs
+        letters = GaugeMetricFamily("ecg2cmr_dead_letters", "Jobs that failed, by reason", labels=["reason"])
+        for reason in REASONS:
+            letters.add_metric([reason], failed.get(reason, 0))
+        yield letters
         yield GaugeMetricFamily("ecg2cmr_outbox_pending", "Jobs without an answer", value=pending)
         age = (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0
         yield GaugeMetricFamily("ecg2cmr_outbox_oldest_seconds", "Age of the oldest job without an answer", value=age)

@@ -123,16 +123,11 @@ class Unavailable(Problem):
         super().__init__(detail, {"Retry-After": "5"})
 
 
-class Busy(Problem):
+class Busy(Unavailable):
     """More uploads at once than can be examined."""
 
     code = "busy"
-    status = HTTPStatus.SERVICE_UNAVAILABLE
     title = "Too many uploads at once"
-    advice = "Nothing was kept: send the ECG again in a moment."
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, {"Retry-After": "5"})
 
 
 class QueueFull(Problem):

@@ -21,6 +21,17 @@ class Settings(BaseSettings):
         default=None,
         description="SQLAlchemy URL of the store (postgresql+psycopg://…). Default: SQLite in the data folder.",
     )
+    blobs_url: str | None = Field(
+        default=None,
+        description="Where uploads and recordings lie: a folder, or a URL of fsspec (s3://bucket/prefix). "
+        "Default: in the store. What is there already stays where it is.",
+    )
+    keep_uploads_days: float | None = Field(
+        default=None, ge=0, description="Days after which an uploaded file is dropped; its recording stays."
+    )
+    keep_studies_days: float | None = Field(
+        default=None, ge=0, description="Days after which a study is forgotten, once it has been read."
+    )
     broker_url: str | None = Field(
         default=None,
         description="Celery broker (redis://…, redis+socket://…). Default: an embedded Valkey server.",

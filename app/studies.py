@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,14 +15,19 @@ from pydantic import TypeAdapter
 from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError
 
-from app.store import Store
+from app.store import Store, StoreUnavailable, retention
+from app.store import blobs as places
 from app.store import studies as rows
+from app.store.lifecycle import shown
 from app.store.outbox import PRIORITIES, Due
 from app.store.studies import Accepted
 from models.bundle import Bundle
 from models.ecg import Recording
 from models.ecg.examination import Examination
-from models.report import EcgMeasurements, Estimate, Failure, Inference, QualityReport, Rejection, Report, Status
+from models.report import EcgMeasurements, Estimate, Inference, QualityReport, Rejection, Report, Status
+
+KEEP_ATTEMPTS = 8
+"""How often an ECG is looked up again when another gateway changed what is known of it: once is the rule."""
 
 HEADLINE = ("LVEF",)
 """The phenotypes of the study list."""
@@ -63,7 +69,7 @@ class Kept(NamedTuple):
 
 
 # What the store holds of an inference: everything but the embedding, which has its own column.
-StoredOutcome = Inference | Rejection | Failure
+StoredOutcome = Inference | Rejection
 _OUTCOME: TypeAdapter[StoredOutcome] = TypeAdapter(StoredOutcome)
 
 
@@ -77,12 +83,15 @@ class Studies:
 
     def keep(self, upload: bytes, examined: Examination, priority: int = PRIORITIES["routine"]) -> Kept:
         """Keep an ECG durably and ask for its reading, in one transaction. The same ECG again is the same study."""
-        try:
-            return self._keep(upload, examined, priority)
-        except IntegrityError:  # another gateway accepted the same ECG at this moment: now it is known
-            return self._keep(upload, examined, priority)
+        for _ in range(KEEP_ATTEMPTS):
+            with contextlib.suppress(IntegrityError):  # another gateway accepted or forgot the same ECG at this moment
+                return self._keep(upload, examined, priority)
+        raise StoreUnavailable("this ECG is being accepted and forgotten by others all the time")
 
     def _keep(self, upload: bytes, examined: Examination, priority: int) -> Kept:
+        recording = examined.recording
+        packed = recording.to_bytes()  # once: it goes to the store and to the broker
+        self._store.write_ahead(upload, packed)
         with self._store.writing() as connection:
             accepted: Accepted = rows.accept(
                 connection,
@@ -91,12 +100,22 @@ class Studies:
                 model_digest=self._bundle.digest,
                 redispatch_after=self._redispatch_after,
                 priority=priority,
+                packed=packed,
             )
         due = None
         if accepted.job_id is not None:
-            recording = examined.recording
-            due = Due(accepted.job_id, recording.digest, self._bundle.digest, recording.to_bytes(), priority)
+            job = (accepted.job_id, recording.digest, self._bundle.digest, packed)
+            due = Due(*job, attempt=accepted.attempt, priority=priority)
         return Kept(accepted.study_id, accepted.created, due)
+
+    def forget(self, study_id: str) -> bool:
+        """Remove a study and everything that was kept of it, bytes outside included; False if there is none."""
+        with self._store.writing() as connection:
+            known = retention.forget(connection, study_id)
+        if known:
+            with self._store.writing() as connection:
+                places.sweep(connection)
+        return known
 
     def list(self, limit: int, before: int | None) -> StudyPage:
         """Up to `limit` studies older than `before` (the `next` of the page above), newest first."""
@@ -142,6 +161,16 @@ class Studies:
         measured = None if row.measurements is None else EcgMeasurements.model_validate(row.measurements)
         notices = self._bundle.manifest.notices
         outcome = _outcome(row)
+        if row.status == "failed":
+            return Report(
+                id=row.id,
+                status="failed",
+                model=self._bundle.identity,
+                quality=quality,
+                measurements=measured,
+                reason=f"{row.reason}: {row.detail}",
+                notices=notices,
+            )
         if outcome is None:
             return Report(id=row.id, status="queued", quality=quality, measurements=measured, notices=notices)
         if isinstance(outcome, Inference):
@@ -159,10 +188,9 @@ class Studies:
                 heart_rate=outcome.heart_rate,
                 notices=outcome.notices,
             )
-        status: Status = "rejected" if isinstance(outcome, Rejection) else "failed"
         return Report(
             id=row.id,
-            status=status,
+            status="rejected",
             model=outcome.model,
             quality=quality,
             measurements=measured,
@@ -190,7 +218,7 @@ def _study_row(row: Row[tuple[object, ...]]) -> StudyRow:
         sex=row.sex,
         device=row.device,
         source_format=row.source_format,
-        status=row.status or "queued",
+        status=shown(row.status),
         sampling_rate=row.sampling_rate,
         duration=row.duration,
         headline={e.symbol: e for e in estimates if e.symbol in HEADLINE},

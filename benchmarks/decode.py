@@ -22,7 +22,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
@@ -192,7 +192,7 @@ def _upload(folder: Path, case: Case) -> tuple[bytes, Path]:
 def measure(case: Case, folder: Path, rounds: int, confined: Readers) -> dict[str, float]:
     """Median milliseconds of each reader, ours first; None of the others where it is not installed or refuses."""
     data, path = _upload(folder, case)
-    readers: dict[str, Callable[[], Any]] = {"ours": lambda: decode(data, case.stated)}
+    readers: dict[str, Callable[[], object]] = {"ours": lambda: decode(data, case.stated)}
     for name, read in case.others.items():
         try:
             read(data, path)

@@ -2,10 +2,11 @@
 
     .venv/bin/python benchmarks/encoders.py [--only vit-tiny-12x50 …] [--rounds 20] [--out runs/encoders]
     .venv/bin/python benchmarks/encoders.py --accuracy measured.json
+    .venv/bin/python benchmarks/encoders.py --both --only conv vit-tiny-12x50
 
 Weights are random, which does not change the speed. One ECG at a time on one thread of ONNX Runtime, all encoders in
 turn in each round, so that a noisy machine hurts them alike. int8 is dynamic for transformers (their matrix products)
-and static for convolutions (dynamic int8 makes ONNX Runtime's convolutions slower). Writes OUT/encoders.md; given the
+and static for convolutions; --both times each in the other int8 too, which shows why. Writes OUT/encoders.md; given the
 accuracies {name: {"r2": …, "r2_int8": … or left out}}, also OUT/encoders.png, accuracy against milliseconds.
 """
 
@@ -41,6 +42,7 @@ import matplotlib.pyplot as plt
 
 INPUT = "ecg"
 BITS = ("fp32", "int8")
+OTHER = "other int8"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +81,9 @@ def operations(encoder: EcgEncoder) -> int:
     return int(counter.get_total_flops())
 
 
-def exported(encoder: EcgEncoder, folder: Path, *, convolutional: bool) -> dict[str, Path]:
+def exported(encoder: EcgEncoder, folder: Path, *, convolutional: bool, both: bool) -> dict[str, Path]:
     """The graph in each kind of numbers."""
-    paths = {bits: folder / f"{bits}.onnx" for bits in ("raw", *BITS)}
+    paths = {bits: folder / f"{bits}.onnx" for bits in ("raw", *BITS, OTHER)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's, about its own use of torch
         torch.onnx.export(
@@ -95,14 +97,24 @@ def exported(encoder: EcgEncoder, folder: Path, *, convolutional: bool) -> dict[
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
     quant_pre_process(paths["raw"], paths["fp32"], skip_symbolic_shape=True)
-    if convolutional:
-        quantize_static(
-            paths["fp32"], paths["int8"], Noise(), quant_format=QuantFormat.QDQ, per_channel=True,
-            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-        )  # fmt: skip
-    else:
-        quantize_dynamic(paths["fp32"], paths["int8"], op_types_to_quantize=["MatMul", "Gemm"], per_channel=True)
-    return {bits: paths[bits] for bits in BITS}
+    ways = (statically, dynamically) if convolutional else (dynamically, statically)
+    ways[0](paths["fp32"], paths["int8"])
+    if both:
+        ways[1](paths["fp32"], paths[OTHER])
+    return {bits: paths[bits] for bits in (*BITS, *([OTHER] if both else []))}
+
+
+def statically(full: Path, path: Path) -> None:
+    """Everything in int8, with ranges that are found beforehand."""
+    quantize_static(
+        full, path, Noise(), quant_format=QuantFormat.QDQ, per_channel=True,
+        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+    )  # fmt: skip
+
+
+def dynamically(full: Path, path: Path) -> None:
+    """Matrices and convolutions in int8, with ranges that are found in each ECG."""
+    quantize_dynamic(full, path, op_types_to_quantize=["MatMul", "Gemm", "Conv"], per_channel=True)
 
 
 def session(path: Path) -> ort.InferenceSession:
@@ -113,7 +125,7 @@ def session(path: Path) -> ort.InferenceSession:
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def measured(names: list[str], rounds: int) -> list[Cost]:
+def measured(names: list[str], rounds: int, *, both: bool = False) -> list[Cost]:
     """Every encoder, its graphs loaded all at once and called in turn."""
     sessions: dict[tuple[str, str], ort.InferenceSession] = {}
     facts: dict[str, tuple[int, int]] = {}
@@ -123,7 +135,8 @@ def measured(names: list[str], rounds: int) -> list[Cost]:
             encoder, own = build_ecg_encoder(PRESETS[name]).eval(), Path(folder) / name
             own.mkdir()
             facts[name] = sum(weights.numel() for weights in encoder.parameters()), operations(encoder)
-            for bits, path in exported(encoder, own, convolutional=isinstance(PRESETS[name], ConvWidths)).items():
+            convolutional = isinstance(PRESETS[name], ConvWidths)
+            for bits, path in exported(encoder, own, convolutional=convolutional, both=both).items():
                 sessions[name, bits] = session(path)
             print(f"{name} is built", flush=True)
     times: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -140,7 +153,7 @@ def measured(names: list[str], rounds: int) -> list[Cost]:
             parameters=facts[name][0],
             operations=facts[name][1],
             cosine=cosine(answers[name, "fp32"], answers[name, "int8"]),
-            milliseconds={bits: statistics.median(times[name, bits]) for bits in BITS},
+            milliseconds={bits: statistics.median(times[key, bits]) for key, bits in sessions if key == name},
         )
         for name in names
     ]
@@ -154,12 +167,14 @@ def cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 def table(costs: list[Cost]) -> str:
     """Markdown, with the time of each as a multiple of the fastest's."""
     fastest = min(min(cost.milliseconds.values()) for cost in costs)
+    timed = " | ".join(f"{bits} ms | × fastest" for bits in costs[0].milliseconds)
     lines = [
-        "| encoder | M parameters | GFLOP | fp32 ms | × fastest | int8 ms | × fastest | cosine of int8 to fp32 |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| encoder | M parameters | GFLOP | {timed} | cosine of int8 to fp32 |",
+        "|---|---|---|---|" + "---|---|" * len(costs[0].milliseconds),
     ]
     for cost in costs:
-        cells = [f"{cost.milliseconds[bits]:.1f} | {cost.milliseconds[bits] / fastest:.1f}" for bits in BITS]
+        kinds = list(cost.milliseconds)
+        cells = [f"{cost.milliseconds[bits]:.1f} | {cost.milliseconds[bits] / fastest:.1f}" for bits in kinds]
         lines.append(
             f"| {cost.name} | {cost.parameters / 1e6:.2f} | {cost.operations / 1e9:.2f} | {' | '.join(cells)} "
             f"| {cost.cosine:.4f} |"
@@ -190,6 +205,7 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=20)
     arguments.add_argument("--accuracy", type=Path, help='JSON: {"conv": {"r2": 0.71, "r2_int8": 0.70}, …}')
     arguments.add_argument("--out", type=Path, default=Path("runs/encoders"))
+    arguments.add_argument("--both", action="store_true", help="int8 the other way too")
     chosen = arguments.parse_args()
     torch.set_num_threads(1)
     for noisy in ("root", "torch.onnx"):  # the quantiser's and the exporter's advice
@@ -197,7 +213,7 @@ def main() -> None:
     accuracies = {} if chosen.accuracy is None else json.loads(chosen.accuracy.read_text())
     if unknown := sorted(set(accuracies) - set(PRESETS)):
         raise SystemExit(f"{chosen.accuracy} names {', '.join(unknown)}; encoders are {', '.join(PRESETS)}")
-    costs = measured(chosen.only, chosen.rounds)
+    costs = measured(chosen.only, chosen.rounds, both=chosen.both)
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "encoders.md").write_text(table(costs))
     if accuracies:

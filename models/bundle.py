@@ -20,6 +20,12 @@ from models.report import ModelIdentity
 
 MANIFEST, MODEL, GOLDEN, CARD = "manifest.json", "model.onnx", "golden.npz", "MODEL_CARD.md"
 
+Precision = Literal["fp32", "fp16", "int8"]
+"""In which numbers a graph of a bundle computes."""
+
+Provider = Literal["cpu", "openvino", "cuda", "tensorrt"]
+"""What computes it: ONNX Runtime on a CPU, OpenVINO on a CPU, ONNX Runtime with CUDA or TensorRT on a GPU."""
+
 
 class BundleError(Exception):
     """A bundle that must not be served; the message says which check failed and what to do."""
@@ -168,11 +174,33 @@ class ConditionModel(_Part):
 
 
 class VariantError(_Part):
-    """By how much a variant's values differ from those of the full graph, as a share of them."""
+    """By how much a variant's values differ from those of the full graph, as a share of them.
+
+    `interval_share` is the largest difference again, as a share of half the width of the interval that the full graph
+    gives that ECG: how much of what is uncertain anyway the fewer bits may move.
+    """
 
     symbol: str
     mean: float
     max: float
+    interval_share: float | None = None
+
+
+class Speed(_Part):
+    """How fast a variant was when it was exported: `ratio` times as fast as the full graph, called in turn with it.
+
+    `milliseconds` is the lower quartile of `rounds` calls with `batch` ECGs on `threads` threads, and `ratio` that of
+    the quartiles. Both hold for processors like this one.
+    """
+
+    provider: Provider
+    ratio: float = Field(gt=0)
+    milliseconds: float
+    batch: int
+    threads: int
+    rounds: int
+    engine: str
+    processor: str
 
 
 class Variant(_Part):
@@ -189,6 +217,7 @@ class Variant(_Part):
     errors: list[VariantError]
     ood_agreement: float
     tolerance: dict[str, float]
+    speed: list[Speed] = []
 
 
 class Retrieval(_Part):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.bundle import Bundle, Manifest
+from models.bundle import Bundle, Manifest, Precision
 from models.conditions import CONDITIONS, logistic
 from models.covariates import covariates_of
 from models.ecg.recording import Recording
@@ -20,6 +20,7 @@ from models.report import (
     Estimate,
     Inference,
     Interval,
+    ModelIdentity,
     Ood,
     Reference,
     Rejection,
@@ -54,16 +55,31 @@ class Answer:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Reader:
-    """Turns the network's answers into what a person may read, by the rules of one bundle."""
+    """Turns the network's answers into what a person may read, by the rules of one bundle.
+
+    Attributes
+    ----------
+    identity : which model, and which of its graphs, every answer names
+    """
 
     bundle: Bundle
+    identity: ModelIdentity
     propagation: Propagation
 
     @classmethod
-    def of(cls, bundle: Bundle) -> Reader:
-        """The reader of a bundle; the draws of its intervals are made here, once."""
+    def of(cls, bundle: Bundle, precision: Precision | None = None) -> Reader:
+        """The reader of a bundle; the draws of its intervals are made here, once.
+
+        Parameters
+        ----------
+        precision : of the graph whose answers are read
+        """
         symbols = tuple(output.symbol for output in bundle.manifest.outputs)
-        return cls(bundle=bundle, propagation=Propagation.of(symbols, bundle.manifest.interval))
+        return cls(
+            bundle=bundle,
+            identity=bundle.identity.model_copy(update={"precision": precision}),
+            propagation=Propagation.of(symbols, bundle.manifest.interval),
+        )
 
     def refusal(self, recording: Recording) -> Rejection | None:
         """Why this model cannot read the recording at all, or None when it can."""
@@ -71,7 +87,7 @@ class Reader:
         if recording.duration >= needed:
             return None
         detail = f"{recording.duration:.1f} s were sent and this model reads at least {needed:g} s"
-        return Rejection(model=self.bundle.identity, code="too-short", detail=detail)
+        return Rejection(model=self.identity, code="too-short", detail=detail)
 
     def read(self, recording: Recording, answer: Answer, heart_rate: float | None) -> Inference | Rejection:
         """The worker's answer about one ECG.
@@ -83,14 +99,14 @@ class Reader:
         manifest = self.bundle.manifest
         if not answer.finite:
             detail = "the model found no finite answer to this signal"
-            return Rejection(model=self.bundle.identity, code="no-finite-answer", detail=detail)
+            return Rejection(model=self.identity, code="no-finite-answer", detail=detail)
         mean, sd = answer.mean.astype(np.float64), answer.sd.astype(np.float64)
         points = self.propagation.points(mean, heart_rate)
         withheld = reasons_to_withhold(manifest, recording, points)
         bounds = self.propagation.intervals(mean, sd, heart_rate)
         ood = Ood(score=answer.ood, flag=answer.ood >= manifest.ood.threshold)
         return Inference(
-            model=self.bundle.identity,
+            model=self.identity,
             estimates=[
                 self._estimate(symbol, points[symbol], bounds[symbol], recording)
                 for symbol in PHENOTYPES

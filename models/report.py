@@ -98,11 +98,15 @@ class Ood(_Message):
 
 
 class ModelIdentity(_Message):
-    """Which model said so. `digest` is the SHA-256 of the bundle's manifest, which holds those of all its files."""
+    """Which model said so. `digest` is the SHA-256 of the bundle's manifest, which holds those of all its files.
+
+    `precision` is the graph of the bundle that spoke; None of a bundle as such, and in reports from before it was said.
+    """
 
     name: str
     version: str
     digest: str
+    precision: Literal["fp32", "fp16", "int8"] | None = None
 
 
 class Inference(_Message):
@@ -138,12 +142,26 @@ class Failure(_Message):
 
 
 class Answer(_Message):
-    """The message from a worker to the gateways, keyed by ECG and model digest: a doubled one changes nothing."""
+    """The message from a worker to the gateways, keyed by ECG and model digest: a doubled one changes nothing.
+
+    `attempt` is the number of the lease under which the job was sent, where the worker was told it.
+    """
 
     job_id: str
     ecg_digest: str
     seconds: float = Field(ge=0, description="time the worker spent on this ECG")
     outcome: Annotated[Inference | Rejection | Failure, Field(discriminator="kind")]
+    attempt: int | None = None
+
+
+class Started(_Message):
+    """What a worker says before it reads an ECG that was sent before in vain: if nothing more is heard, it was lost.
+
+    A first attempt is not announced: it would cost every ECG a message and a transaction.
+    """
+
+    job_id: str
+    attempt: int
 
 
 Status = Literal["queued", "done", "rejected", "failed"]

@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.bundle import MODEL, Bundle, BundleError, Golden, Variant
+from models.bundle import MODEL, Bundle, BundleError, Golden, Precision, Provider, Variant
 from models.covariates import covariates_of
 from models.ecg.beats import heart_rate
 from models.ecg.recording import LEADS, Recording
+from models.engine import LARGEST_RUN, OUTPUTS, Engine, Graph, ProviderError
+from models.onnx_runtime import OnnxRuntime, installation_fault
+from models.open_vino import OpenVino
+from models.precision import objections, preferred
 from models.reading import Answer, Reader
 from models.report import Inference, Rejection
 
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+__all__ = (
+    "OUTPUTS",
+    "Model",
+    "Outputs",
+    "Precision",
+    "Provider",
+    "ProviderError",
+    "UnknownVariant",
+    "installation_fault",
+    "start",
+)
 
-Provider = Literal["cpu", "cuda"]
-Precision = Literal["fp32", "fp16", "int8"]
-
-OUTPUTS = ("embedding", "mean", "sd", "ood")
+log = logging.getLogger("ecg2cmr.model")
 
 TENSOR_TOLERANCE = 1e-5
 """Millivolts by which preprocessing may differ from what training saw: the canonical step of a recording."""
 
-OUTPUT_TOLERANCE: dict[Provider, float] = {"cpu": 1e-3, "cuda": 1e-2}
+OUTPUT_TOLERANCE: dict[Provider, float] = {"cpu": 1e-3, "openvino": 1e-3, "cuda": 1e-2, "tensorrt": 1e-2}
 """Relative and absolute difference of outputs allowed between machines, which sum in another order; a mean is a
-logarithm, so that 1e-3 is 0.1 % of a volume."""
-
-LARGEST_RUN = 32
-"""ECGs in one call of the session: memory stays bounded, and more is not faster on a CPU."""
+logarithm, so that 1e-3 is 0.1 % of a volume. `benchmarks/inference.py` prints what is measured: 1e-6 on processors with
+AVX-512, by either library; no GPU was at hand, whose tolerance allows for convolutions by other algorithms."""
 
 
-class ProviderError(BundleError):
-    """The machine cannot run a bundle as asked; the message says how to mend it."""
+class NotReproduced(BundleError):
+    """The graph answers otherwise here than it did when it was exported."""
 
 
 class UnknownVariant(BundleError):
@@ -73,37 +81,68 @@ class Model:
 
     bundle: Bundle
     provider: Provider
-    session: InferenceSession
+    engine: Engine
     reader: Reader
     precision: Precision = "fp32"
 
     @classmethod
-    def load(cls, bundle: Bundle, *, provider: Provider, threads: int, precision: Precision = "fp32") -> Model:
-        """Start a session and replay the golden examples, which also warms it up.
+    def load(
+        cls,
+        bundle: Bundle,
+        *,
+        provider: Provider,
+        threads: int,
+        precision: Precision | Literal["auto"] = "fp32",
+        cache: Path | None = None,
+    ) -> Model:
+        """Start an engine and replay the golden examples, which also warms it up.
 
-        Load after a fork, never before one: sessions own threads.
+        Load after a fork, never before one: engines own threads.
 
         Parameters
         ----------
-        threads : of the session, for one ECG; ignored on a GPU.
-        precision : which of the bundle's graphs.
+        threads : of the engine, for one ECG; ignored on a GPU.
+        precision : which of the bundle's graphs; "auto": as `models.precision` prefers, and the next one where a graph
+            in fewer bits does not answer here as it did when it was exported.
+        cache : folder in which TensorRT keeps what it compiled.
 
         Raises
         ------
         ProviderError
-            If ONNX Runtime is not installed properly or the provider is not to be had.
+            If the provider is not to be had, or its library not installed properly.
         UnknownVariant
             If the bundle holds no graph of this precision.
         BundleError
             If the graph is not the one that the manifest describes, or answers otherwise than in training.
         """
+        if precision != "auto":
+            return cls._started(bundle, provider, threads, precision, cache)
+        for choice in preferred(bundle.manifest, provider)[:-1]:
+            try:
+                return cls._started(bundle, provider, threads, choice, cache)
+            except NotReproduced as error:
+                log.warning("%s is left out on this machine: %s", choice, error)
+        return cls._started(bundle, provider, threads, "fp32", cache)
+
+    @classmethod
+    def _started(
+        cls, bundle: Bundle, provider: Provider, threads: int, precision: Precision, cache: Path | None
+    ) -> Model:
         variant = None if precision == "fp32" else variant_of(bundle, precision)
-        session = _session(bundle, MODEL if variant is None else variant.file, provider, threads)
-        reader = Reader.of(bundle)
-        model = cls(bundle=bundle, provider=provider, session=session, reader=reader, precision=precision)
-        _check_signature(bundle, session)
+        engine = start(graph_of(bundle, variant), provider, threads, cache)
+        _check_signature(bundle, engine.shapes)
+        reader = Reader.of(bundle, precision)
+        model = cls(bundle=bundle, provider=provider, engine=engine, reader=reader, precision=precision)
         model._replay(bundle.golden, tolerances(provider, variant))
         return model
+
+    def __str__(self) -> str:
+        """Which graph of which model runs on what, and why no other: for the operator's log."""
+        manifest = self.bundle.manifest
+        left = {k: v for k, v in objections(manifest, self.provider).items() if k != self.precision}
+        others = "".join(f"; not {precision}: {reason}" for precision, reason in left.items())
+        name = f"{manifest.name} {manifest.version} ({self.bundle.digest[:12]})"
+        return f"{name} in {self.precision} on {self.provider} ({self.engine.name}){others}"
 
     def run(self, batch: NDArray[np.float32], covariates: NDArray[np.float32] | None = None) -> Outputs:
         """The network's outputs for preprocessed ECGs.
@@ -123,7 +162,7 @@ class Model:
             raise ValueError(f"expected float32 (n, {shape[0]}, {shape[1]}), got {batch.dtype} {batch.shape}")
         inputs = {"ecg": batch} | self._covariates(len(batch), covariates)
         runs = [slice(start, start + LARGEST_RUN) for start in range(0, len(batch), LARGEST_RUN)]
-        answers = [self.session.run(list(OUTPUTS), {k: v[rows] for k, v in inputs.items()}) for rows in runs]
+        answers = [self.engine.run({k: v[rows] for k, v in inputs.items()}) for rows in runs]
         embedding, mean, sd, ood = (np.concatenate(columns) for columns in zip(*answers, strict=True))
         return Outputs(embedding=embedding, mean=mean, sd=sd, ood=ood)
 
@@ -156,6 +195,26 @@ class Model:
             _compare(self.bundle, name, getattr(outputs, name), getattr(golden, name), allowed, allowed)
 
 
+def start(graph: Graph, provider: Provider, threads: int, cache: Path | None = None) -> Engine:
+    """An engine for a graph.
+
+    Parameters
+    ----------
+    threads : for one ECG; ignored on a GPU
+    cache : folder in which TensorRT keeps what it compiled; None: it is compiled at each start
+
+    Raises
+    ------
+    ProviderError
+        If the provider is not to be had on this machine.
+    BundleError
+        If the graph cannot be run.
+    """
+    if provider == "openvino":
+        return OpenVino.start(graph, threads)
+    return OnnxRuntime.start(graph, provider, threads, cache)
+
+
 def variant_of(bundle: Bundle, precision: Precision) -> Variant:
     """The variant of a bundle that has this precision.
 
@@ -171,6 +230,16 @@ def variant_of(bundle: Bundle, precision: Precision) -> Variant:
     return found[precision]
 
 
+def graph_of(bundle: Bundle, variant: Variant | None) -> Graph:
+    """The graph of a variant, or the full one."""
+    file = MODEL if variant is None else variant.file
+    rows: dict[str, tuple[int, ...]] = {"ecg": (len(LEADS), bundle.preprocessing.samples)}
+    if covariates := bundle.manifest.input.covariates:
+        rows["covariates"] = (len(covariates),)
+    precision = "fp32" if variant is None else variant.precision
+    return Graph(data=bundle.read(file), file=str(bundle.path / file), precision=precision, rows=rows)
+
+
 def tolerances(provider: Provider, variant: Variant | None) -> dict[str, float]:
     """By how much each output of the golden examples may differ on this provider."""
     machine = OUTPUT_TOLERANCE[provider]
@@ -184,101 +253,25 @@ def _compare(
         raise BundleError(f"{bundle.path}: {what} of the golden examples is {found.shape}, not {expected.shape}")
     if not np.allclose(found, expected, atol=atol, rtol=rtol):
         worst = float(np.abs(found - expected).max())
-        raise BundleError(
+        raise NotReproduced(
             f"{bundle.path}: {what} of the golden examples differs by up to {worst:.3g} from what training recorded; "
             "this installation would not give the answers that were validated, so the model is not served"
         )
 
 
-def _session(bundle: Bundle, file: str, provider: Provider, threads: int) -> InferenceSession:
-    onnxruntime = _onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors; warnings repeat what is checked below
-    wanted = _PROVIDERS[provider][0]
-    if wanted not in onnxruntime.get_available_providers():
-        raise ProviderError(f"this installation of ONNX Runtime has no {wanted}. {_CUDA}")
-    if provider == "cuda":
-        onnxruntime.preload_dlls()
-    errors = onnxruntime.capi.onnxruntime_pybind11_state  # they have no common base
-    try:
-        # From bytes: a graph that keeps weights in other files has no folder to find them in, and is refused.
-        session = onnxruntime.InferenceSession(bundle.read(file), options, providers=[_PROVIDERS[provider]])
-    except (
-        errors.Fail,
-        errors.InvalidArgument,
-        errors.InvalidGraph,
-        errors.InvalidProtobuf,
-        errors.NotImplemented,
-        errors.RuntimeException,
-    ) as error:
-        raise BundleError(f"{bundle.path / file} cannot be run: {error}") from error
-    if session.get_providers()[0] != wanted:
-        fallback = session.get_providers()[0]
-        raise ProviderError(f"{wanted} was asked for, but ONNX Runtime fell back to {fallback}. {_CUDA}")
-    return session
-
-
-_PROVIDERS: dict[Provider, tuple[str, dict[str, str]]] = {
-    "cpu": ("CPUExecutionProvider", {}),
-    # TF32 keeps 10 bits of each number: faster on matrices far larger than ours, and not what was validated.
-    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}),
-}
-
-_CUDA = "Check that an NVIDIA driver is visible (nvidia-smi), and install: pip install 'ecg2cmr[gpu]'"
-
-
-def _onnxruntime() -> ModuleType:
-    """ONNX Runtime, once it is known to be installed whole and only once."""
-    found = [name for name in ("onnxruntime", "onnxruntime-gpu") if _installed(name)]
-    fault = installation_fault(found)
-    if fault is None:
-        import onnxruntime  # noqa: PLC0415  # only after the check: a broken installation imports as an empty package
-
-        if hasattr(onnxruntime, "InferenceSession"):
-            return onnxruntime  # type: ignore[no-any-return]  # onnxruntime carries no types
-        fault = f"onnxruntime is an empty package. {_REPAIR}"
-    raise ProviderError(fault)
-
-
-_REPAIR = (
-    "Repair: pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'ecg2cmr[cpu]', "
-    "or 'ecg2cmr[gpu]' for an NVIDIA GPU"
-)
-
-
-def installation_fault(found: Collection[str]) -> str | None:
-    """What is wrong with the installed distributions of ONNX Runtime: they overwrite each other's files."""
-    if not found:
-        return f"ONNX Runtime is not installed. {_REPAIR}"
-    if len(found) > 1:
-        return f"{' and '.join(found)} are both installed, and the later has overwritten the earlier. {_REPAIR}"
-    return None
-
-
-def _installed(distribution: str) -> bool:
-    try:
-        importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _check_signature(bundle: Bundle, session: InferenceSession) -> None:
+def _check_signature(bundle: Bundle, shapes: Mapping[str, tuple[int | None, ...]]) -> None:
     manifest, k = bundle.manifest, len(bundle.manifest.outputs)
     covariates = len(manifest.input.covariates)
     expected = {
-        "ecg": [len(LEADS), bundle.preprocessing.samples],
-        **({"covariates": [covariates]} if covariates else {}),
-        "embedding": [manifest.embedding.size],
-        "mean": [k],
-        "sd": [k],
-        "ood": [],
+        "ecg": (len(LEADS), bundle.preprocessing.samples),
+        **({"covariates": (covariates,)} if covariates else {}),
+        "embedding": (manifest.embedding.size,),
+        "mean": (k,),
+        "sd": (k,),
+        "ood": (),
     }
-    nodes = (*session.get_inputs(), *session.get_outputs())
-    found = {node.name: list(node.shape[1:]) for node in nodes}
+    found = {name: shape[1:] for name, shape in shapes.items()}
     if found != expected:
         raise BundleError(f"{bundle.path / MODEL}: the manifest describes {expected}, the graph has {found}")
-    if any(isinstance(node.shape[0], int) for node in nodes):
+    if any(shape[0] is not None for shape in shapes.values()):
         raise BundleError(f"{bundle.path / MODEL} was exported for one batch size only")

@@ -126,14 +126,19 @@ def train_command(
 def export_command(
     checkpoint: Annotated[Path, typer.Argument(help="WORK/checkpoint.pt of a training.")],
     out: Out,
+    version: OtherVersion = None,
     variant: Variants = BOTH,
 ) -> None:
     """Write the bundle of a checkpoint: graph and its smaller variants, manifest, golden examples, model card.
 
+    Speeds are measured here, for each provider of a CPU that is installed: leave the machine alone meanwhile.
+
     Example: python -m training export runs/first/checkpoint.pt --out models/artifacts
     """
     with refusals():
-        _exported(Checkpoint.load(checkpoint), out, variant)
+        stored = Checkpoint.load(checkpoint)
+        recipe = replace(stored.recipe, version=version or stored.recipe.version)
+        _exported(replace(stored, recipe=recipe), out, variant)
 
 
 def _recipe(path: Path | None, seed: int | None, version: str | None) -> Recipe:

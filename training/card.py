@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import TypeAdapter
 
-from models.bundle import ConditionModel, Manifest, Performance, Variant
+from models.bundle import ConditionModel, Manifest, Performance, Speed, Variant, VariantError
 from models.conditions import CONDITIONS
 from training.config import Recipe, recipe_of
 from training.proportion import excluding, wilson
@@ -215,12 +215,25 @@ def _variants(variants: Sequence[Variant]) -> str:
 
 
 def _variant(variant: Variant) -> str:
-    head = "| phenotype | mean difference | largest |\n|" + "---|" * 3
-    lines = [f"| {error.symbol} | {error.mean:.2%} | {error.max:.2%} |" for error in variant.errors]
+    head = "| phenotype | mean difference | largest | largest, of half the interval |\n|" + "---|" * 4
+    lines = [f"| {error.symbol} | {error.mean:.2%} | {error.max:.2%} | {_share(error)} |" for error in variant.errors]
     return (
         f"**{variant.precision}** (`{variant.file}`): {variant.method}. Against float32, on {variant.n} ECGs of the "
         f"calibration split, of which {variant.ood_agreement:.1%} keep their familiarity flag:\n\n"
         + "\n".join([head, *lines])
+        + "".join(f"\n\n{_speed(row)}" for row in variant.speed)
+    )
+
+
+def _share(error: VariantError) -> str:
+    return "not measured" if error.interval_share is None else f"{error.interval_share:.1%}"
+
+
+def _speed(speed: Speed) -> str:
+    return (
+        f"{speed.ratio:.2f} times as fast as float32 on {speed.provider} ({speed.engine}): {speed.milliseconds:.2f} "
+        f"ms, the lower quartile of {speed.rounds} calls in turn, batches of {speed.batch}, {speed.threads} thread of "
+        f"{speed.processor}."
     )
 
 

@@ -239,7 +239,7 @@ class Recipe(_Stated):
     """Everything that decides what comes out, beside the cohort itself."""
 
     name: str = "ecg2cmr-sim"
-    version: str = "0.3.0"
+    version: str = "0.3.1"
     seed: Whole = 1
     preprocessing: Preprocessing = PREPROCESSING
     min_duration: Positive = 7.0

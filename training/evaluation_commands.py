@@ -94,7 +94,7 @@ def real_ecgs(
 ) -> None:
     """Read real ECGs as a user's are, and broken ones: OUT/report.md and a plot. Directions only, no accuracy.
 
-    Example: python -m training real-ecgs models/artifacts/ecg2cmr-sim/0.3.0 --data data/real --out docs/real-ecgs
+    Example: python -m training real-ecgs models/artifacts/ecg2cmr-sim/0.3.1 --data data/real --out docs/real-ecgs
     """
     with refusals(), progress_bars() as progress:
         model = Model.load(Bundle.open(bundle), provider="cpu", threads=CORES)

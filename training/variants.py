@@ -14,13 +14,15 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from models.bundle import MODEL, Golden, Variant, VariantError
-from models.intervals import values
+from models.bundle import MODEL, Golden, Intervals, Variant, VariantError
+from models.engine import Graph
+from models.intervals import Propagation, values
 from models.phenotypes import PREDICTED
 from models.runtime import OUTPUTS, Precision
 from training.checkpoint import Checkpoint
 from training.config import COVARIATES, ConvWidths
 from training.graph import answers, forget_sources
+from training.speed import speeds
 
 Floats = NDArray[np.float32]
 
@@ -31,10 +33,17 @@ round and saturate in other places."""
 METHODS: dict[tuple[Precision, str], str] = {
     ("fp16", "conv"): "encoder in float16, heads and inputs in float32",
     ("fp16", "vit"): "encoder in float16, heads and inputs in float32",
-    ("int8", "conv"): "convolutions after the first in static int8 (QDQ, weights per channel), the rest in float32",
+    ("int8", "conv"): "convolutions after the third in static int8 (QDQ, activations unsigned, weights signed and per "
+    "channel), the rest in float32",
     ("int8", "vit"): "matrices of the encoder in dynamic int8 (weights per channel), heads in float32",
 }
-"""Static for convolutions and dynamic for a transformer: the other way each is slower than float32 or less exact."""
+"""Static for convolutions: in dynamic int8 they are slower than in float32, for ONNX Runtime's ConvInteger has no fast
+kernel. Dynamic for a transformer: its ranges are taken from each ECG and so fit all of them, and static int8 is slower
+(`benchmarks/encoders.py --both` times either the other way)."""
+
+SPARED = 3
+"""Convolutions left in float32: the stem and the first block, which see a recording nearly as it is: its range is wide
+and most of its samples are small, which 8 bits serve badly (training/LOG.md has what one and two would cost)."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,12 +55,14 @@ class Trials:
     kind : of the encoder
     ecg, covariates : preprocessed ECGs of the calibration split, and what is known beside them
     threshold : of the out-of-distribution flag
+    interval : how the full graph's intervals are made, beside which errors are judged
     """
 
     kind: Literal["conv", "vit"]
     ecg: Floats
     covariates: Floats | None
     threshold: float
+    interval: Intervals
     golden: Golden
 
     @classmethod
@@ -64,12 +75,18 @@ class Trials:
             ecg=examples.trials.astype(np.float32),
             covariates=examples.trial_covariates[:, columns] if columns else None,
             threshold=checkpoint.evaluation.ood.threshold,
+            interval=checkpoint.evaluation.interval,
             golden=golden,
         )
 
     def some(self, rows: slice) -> Trials:
         """Only these ECGs."""
         return replace(self, ecg=self.ecg[rows], covariates=None if self.covariates is None else self.covariates[rows])
+
+    @property
+    def inputs(self) -> dict[str, Floats]:
+        """As a graph takes them."""
+        return {"ecg": self.ecg} | ({} if self.covariates is None else {"covariates": self.covariates})
 
 
 def make_variant(folder: Path, precision: Precision, trials: Trials) -> Variant:
@@ -85,9 +102,9 @@ def make_variant(folder: Path, precision: Precision, trials: Trials) -> Variant:
 
 
 def judged(full: Path, path: Path, precision: Precision, trials: Trials) -> Variant:
-    """What a variant costs, on the trials and on the golden examples."""
+    """What a variant costs, on the trials and on the golden examples, and how fast it is."""
     expected, found = (answers(graph, trials.ecg, trials.covariates) for graph in (full, path))
-    mean, ood = OUTPUTS.index("mean"), OUTPUTS.index("ood")
+    mean, sd, ood = (OUTPUTS.index(name) for name in ("mean", "sd", "ood"))
     flags = [outputs[ood] >= trials.threshold for outputs in (expected, found)]
     golden = trials.golden
     repeated = answers(path, golden.tensors, golden.covariates)
@@ -96,20 +113,42 @@ def judged(full: Path, path: Path, precision: Precision, trials: Trials) -> Vari
         file=path.name,
         method=METHODS[precision, trials.kind],
         n=len(trials.ecg),
-        errors=relative_errors(found[mean], expected[mean]),
+        errors=errors(found[mean], expected[mean], expected[sd], Propagation.of(PREDICTED, trials.interval)),
         ood_agreement=float((flags[0] == flags[1]).mean()),
         tolerance={
             name: SAFETY * allclose_tolerance(outputs, getattr(golden, name))
             for name, outputs in zip(OUTPUTS, repeated, strict=True)
         },
+        speed=speeds(_graph(full, "fp32", trials), _graph(path, precision, trials), trials.inputs),
     )
 
 
-def relative_errors(found: Floats, expected: Floats) -> list[VariantError]:
-    """By how much every phenotype differs, predicted and derived, from logarithms (n, phenotypes) of both graphs."""
+def _graph(path: Path, precision: Precision, trials: Trials) -> Graph:
+    rows = {name: array.shape[1:] for name, array in trials.inputs.items()}
+    return Graph(data=path.read_bytes(), file=str(path), precision=precision, rows=rows)
+
+
+def errors(found: Floats, expected: Floats, sd: Floats, propagation: Propagation) -> list[VariantError]:
+    """By how much every phenotype differs, predicted and derived, as a share of its value and of half its interval.
+
+    Parameters
+    ----------
+    found, expected, sd : (n, phenotypes) natural logarithms of the variant and of the full graph, and the latter's SD
+    """
     theirs, ours = (values(PREDICTED, mean.astype(np.float64), None) for mean in (found, expected))
-    errors = {symbol: np.abs(theirs[symbol] / ours[symbol] - 1.0) for symbol in ours}
-    return [VariantError(symbol=s, mean=float(e.mean()), max=float(e.max())) for s, e in errors.items()]
+    logarithms = zip(expected.astype(np.float64), sd.astype(np.float64), strict=True)
+    bounds = [propagation.intervals(mean, spread, None) for mean, spread in logarithms]
+    stated = []
+    for symbol, value in ours.items():
+        difference = np.abs(theirs[symbol] - value)
+        half = np.array([(high - low) / 2.0 for low, high in (row[symbol] for row in bounds)])
+        relative, share = difference / value, difference / half
+        stated.append(
+            VariantError(
+                symbol=symbol, mean=float(relative.mean()), max=float(relative.max()), interval_share=float(share.max())
+            )
+        )
+    return stated
 
 
 def allclose_tolerance(found: Floats, expected: Floats) -> float:
@@ -129,10 +168,9 @@ def beyond_the_encoder(model: onnx.ModelProto) -> list[str]:
     return [node.name for node in model.graph.node if node.name not in needed]
 
 
-def first_convolution(model: onnx.ModelProto) -> str:
-    """The one that sees millivolts: their range is wide and most samples are small, which 8 bits serve badly."""
-    name: str = next(node.name for node in model.graph.node if node.op_type == "Conv")
-    return name
+def first_convolutions(model: onnx.ModelProto) -> list[str]:
+    """Names of the convolutions that are spared."""
+    return [node.name for node in model.graph.node if node.op_type == "Conv"][:SPARED]
 
 
 def _halve(full: Path, path: Path) -> None:
@@ -158,7 +196,7 @@ def _quantise(full: Path, path: Path, trials: Trials) -> None:
             weight_type=QuantType.QInt8,
             per_channel=True,
             op_types_to_quantize=["Conv"],
-            nodes_to_exclude=[*excluded, first_convolution(model)],
+            nodes_to_exclude=[*excluded, *first_convolutions(model)],
         )
     else:
         quantize_dynamic(

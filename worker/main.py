@@ -25,8 +25,8 @@ def run(
 
     ECG2CMR_BROKER_URL     redis://host:6379/0
     ECG2CMR_BUNDLE         folder of a model bundle (default: the newest under models/artifacts)
-    ECG2CMR_PROVIDER       cpu or cuda (needs onnxruntime-gpu)
-    ECG2CMR_PRECISION      fp32, or fp16 or int8 where the bundle has them
+    ECG2CMR_PROVIDER       cpu, openvino (needs ecg2cmr[openvino]), cuda or tensorrt (need ecg2cmr[gpu])
+    ECG2CMR_PRECISION      auto (the fastest graph whose measured error is small), or fp32, fp16, int8
     ECG2CMR_POOL           solo (one process, one device) or prefork with ECG2CMR_PROCESSES processes
     ECG2CMR_THREADS        CPU threads of one inference
     """
@@ -87,10 +87,14 @@ def _quieten() -> None:
 
 
 def _check(bundle: Bundle, settings: Settings) -> None:
-    Model.load(bundle, provider=settings.provider, threads=settings.threads, precision=settings.precision)
-    typer.echo(
-        f"{bundle.manifest.name} {bundle.manifest.version} ({bundle.digest[:12]}) reproduces its golden examples"
+    model = Model.load(
+        bundle,
+        provider=settings.provider,
+        threads=settings.threads,
+        precision=settings.precision,
+        cache=settings.tensorrt_cache,
     )
+    typer.echo(f"{model}\nIt reproduces its golden examples")
 
 
 def main() -> None:

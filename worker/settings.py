@@ -20,9 +20,15 @@ class Settings(BaseSettings):
     broker_url: str = Field(default="redis://127.0.0.1:6379/0", description="Celery broker.")
     bundle: Path | None = Field(default=None, description="Model bundle to serve. Default: the newest under artifacts.")
     artifacts: Path = Field(default=ARTIFACTS, description="Folder of model bundles: <name>/<version>/.")
-    provider: Literal["cpu", "cuda"] = Field(default="cpu", description="ONNX Runtime execution provider.")
-    precision: Literal["fp32", "fp16", "int8"] = Field(
-        default="fp32", description="Which graph of the bundle to run; its manifest states what fewer bits cost."
+    provider: Literal["cpu", "openvino", "cuda", "tensorrt"] = Field(
+        default="cpu", description="What runs the model: ONNX Runtime on a CPU or with CUDA or TensorRT, or OpenVINO."
+    )
+    precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
+        default="auto",
+        description="Which graph of the bundle to run; auto: the fastest whose measured error is small.",
+    )
+    tensorrt_cache: Path | None = Field(
+        default=None, description="Folder in which TensorRT keeps what it compiled. Default: compiled at each start."
     )
     threads: int = Field(default=os.cpu_count() or 1, ge=1, description="CPU threads of one inference.")
     pool: Literal["solo", "prefork"] = Field(

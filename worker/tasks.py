@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 
 from models.bundle import Bundle
 from models.ecg import Recording
-from models.report import ANSWER_QUEUE, INFER_TASK, Answer, Failure, Inference, Rejection, infer_queue
+from models.report import ANSWER_QUEUE, INFER_TASK, Answer, Failure, Inference, Rejection, Started, infer_queue
 from models.runtime import Model
 from worker.settings import Settings
 
@@ -56,37 +56,57 @@ def create_worker(settings: Settings, bundle: Bundle) -> Celery:
         # A BundleError would be logged and forgotten by Celery's signals: SystemExit ends the process.
         try:
             loaded["model"] = Model.load(
-                bundle, provider=settings.provider, threads=settings.threads, precision=settings.precision
+                bundle,
+                provider=settings.provider,
+                threads=settings.threads,
+                precision=settings.precision,
+                cache=settings.tensorrt_cache,
             )
         except Exception as error:
             log.critical("the model cannot be served: %s", error)
             raise SystemExit(1) from error
-        log.info("serving %s %s", bundle.manifest.name, bundle.manifest.version)
+        log.info("serving %s", loaded["model"])
+
+    def fail(detail: str, job_id: str, ecg_digest: str, _recording: bytes, attempt: int | None = None) -> None:
+        failure = Failure(model=bundle.identity, detail=detail)
+        publish(celery, Answer(job_id=job_id, ecg_digest=ecg_digest, seconds=0.0, outcome=failure, attempt=attempt))
 
     class Infer(Task):  # type: ignore[misc]  # Celery has no types
         """Publishes a failure when its last attempt failed."""
 
         def on_failure(self, exc: Exception, task_id: str, args: tuple[Any, ...], kwargs: Any, einfo: Any) -> None:
             """Tell the gateway; Celery's signature, the arguments are those of the task."""
-            job_id, ecg_digest, _ = args
-            failure = Failure(model=bundle.identity, detail=f"{type(exc).__name__} in the worker")
-            publish(celery, Answer(job_id=job_id, ecg_digest=ecg_digest, seconds=0.0, outcome=failure))
+            fail(f"{type(exc).__name__} in the worker", *args)
 
     @celery.task(
-        name=INFER_TASK, base=Infer, autoretry_for=(OperationalError,), max_retries=None, default_retry_delay=1
+        name=INFER_TASK,
+        base=Infer,
+        bind=True,
+        autoretry_for=(OperationalError,),
+        max_retries=None,
+        default_retry_delay=1,
     )
-    def infer(job_id: str, ecg_digest: str, recording: bytes) -> None:
-        """Read one ECG and publish the answer; the job is acknowledged only after that."""
+    def infer(task: Task, job_id: str, ecg_digest: str, recording: bytes, attempt: int | None = None) -> None:
+        """Read one ECG and publish the answer; the job is acknowledged only after that.
+
+        What the broker hands out again had a worker that is gone, perhaps because of it: it goes back to the store,
+        which counts its attempts and sends it again. The broker does not count, and would kill workers for ever.
+        """
+        if task.request.delivery_info.get("redelivered") and attempt is not None:
+            fail("the worker that had it was lost", job_id, ecg_digest, recording, attempt)
+            return
+        if attempt is not None and attempt > 1:
+            publish(celery, Started(job_id=job_id, attempt=attempt))
         started = time.perf_counter()
         outcome: Inference | Rejection = loaded["model"].read([Recording.from_bytes(recording)])[0]
         seconds = time.perf_counter() - started
-        publish(celery, Answer(job_id=job_id, ecg_digest=ecg_digest, seconds=seconds, outcome=outcome))
+        publish(celery, Answer(job_id=job_id, ecg_digest=ecg_digest, seconds=seconds, outcome=outcome, attempt=attempt))
 
     return celery
 
 
-def publish(celery: Celery, answer: Answer) -> None:
-    """Send an answer to the gateways.
+def publish(celery: Celery, answer: Answer | Started) -> None:
+    """Send an answer to the gateways, or word that one is being made.
 
     Raises
     ------

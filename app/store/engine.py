@@ -13,22 +13,43 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from app.store import blobs
+
 MIGRATIONS = Path(__file__).with_name("migrations")
+
+PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "busy_timeout = 10000",
+    "secure_delete = ON",  # what is forgotten is overwritten, not only unlinked from its table
+)
 
 
 class StoreUnavailable(Exception):
-    """The database does not answer; nothing was written."""
+    """The database, or the place of its blobs, does not answer; nothing was written."""
 
 
 class Store:
-    """A database by URL; its tables are brought up to date when it is opened."""
+    """A database by URL, and the place of its blobs by another, if they lie outside (`app.store.blobs`).
 
-    def __init__(self, url: str) -> None:
+    Raises
+    ------
+    StoreUnavailable
+        If there is no such place.
+    """
+
+    def __init__(self, url: str, blobs_url: str | None = None) -> None:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.url = url
-        self._engine = create_engine(parsed, pool_pre_ping=True)
+        try:
+            self.blobs = blobs.at(blobs_url)
+        except blobs.BlobsUnavailable as error:
+            raise StoreUnavailable(str(error)) from error
+        # What is written is of patients: errors, which are logged, name the statement and not its values.
+        self._engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
         if self._engine.dialect.name == "sqlite":
             _make_sqlite_durable(self._engine)
 
@@ -60,11 +81,31 @@ class Store:
 
     @contextmanager
     def _transaction(self, sqlite_mode: str) -> Iterator[Connection]:
+        options = {"sqlite_mode": sqlite_mode, "blobs": self.blobs}
         try:
-            with self._engine.connect().execution_options(sqlite_mode=sqlite_mode) as connection, connection.begin():
+            with self._engine.connect().execution_options(**options) as connection, connection.begin():
                 yield connection
         except OperationalError as error:
             raise StoreUnavailable(str(error.orig)) from error
+        except blobs.BlobsUnavailable as error:
+            raise StoreUnavailable(str(error)) from error
+
+    def write_ahead(self, *contents: bytes) -> None:
+        """Write blobs that lie outside before the transaction that refers to them, so that no writer waits for it.
+
+        Raises
+        ------
+        StoreUnavailable
+            When the database or the place of the blobs does not answer.
+        """
+        if self.blobs is None:
+            return
+        with self.writing() as connection:
+            blobs.announce(connection, contents)
+        try:
+            blobs.write(self.blobs, contents)
+        except blobs.BlobsUnavailable as error:
+            raise StoreUnavailable(str(error)) from error
 
     def check(self) -> None:
         """Raise `StoreUnavailable` unless the database answers."""
@@ -82,7 +123,7 @@ def _make_sqlite_durable(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def configure(connection: SqliteConnection, _entry: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # transactions are begun below, explicitly
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 10000"):
+        for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

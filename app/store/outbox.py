@@ -1,4 +1,10 @@
-"""The outbox: a job's row stays until its answer is recorded, so whatever happens to the broker, it is asked again."""
+"""The outbox: a job's row stays until its answer is recorded, so whatever happens to the broker, it is asked again.
+
+Whoever sends a job holds its lease: until `due_at` nobody else sends it. Each lease has a number, the fencing token
+that travels with the job and comes back with what is said of it. What a worker says of an attempt (that it began, that
+it failed) counts for the present lease only. An inference or a rejection is a pure function of ECG and model, and ends
+the job whichever lease it was made under: were late ones thrown away, an overload longer than a lease would never end.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +13,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, Select, func, select
 
+from app.store import blobs as places
 from app.store import events
+from app.store.lifecycle import UNFINISHED, Reason, move, return_to_store
 from app.store.tables import blobs, jobs, outbox, results, studies
-from models.report import Answer, Inference, Status
+from models.report import Answer, Failure, Inference, Rejection, Started, Status
 
 MAX_BACKOFF = timedelta(minutes=10)
+
+RETRY_PAUSE = 1.0
+"""Seconds: twice as long after a first failed attempt, four times after a second: what ails a worker may pass."""
+
+MAX_ATTEMPTS = 3
+"""Attempts that may end without an answer before a job becomes a dead letter (operations.md, section 7)."""
 
 
 Priority = Literal["stat", "routine", "backfill"]
@@ -21,13 +35,17 @@ PRIORITIES: dict[Priority, int] = {"stat": 0, "routine": 3, "backfill": 9}
 """What the store keeps and the broker is told: kombu's steps on Redis, of which 0 is taken first."""
 
 
+End = Literal["done", "rejected", "failed"]
+
+
 class Due(NamedTuple):
-    """A job that is to be sent to the broker now."""
+    """A job that is to be sent to the broker now, and the number of the lease under which it is sent."""
 
     job_id: str
     ecg_digest: str
     model_digest: str
     recording: bytes
+    attempt: int = 1
     priority: int = PRIORITIES["routine"]
 
 
@@ -40,90 +58,175 @@ class Recorded(NamedTuple):
 
 
 def take_due(connection: Connection, redispatch_after: float, limit: int = 64) -> list[Due]:
-    """The jobs that are due, by priority and then oldest first; each becomes due again later, in case no answer comes.
+    """The jobs that are due, by priority and then oldest first, each under a new lease; due again when no answer comes.
 
-    The pause doubles with each attempt, up to `MAX_BACKOFF`: a long queue is not made longer by asking again and again.
+    The lease doubles each time, up to `MAX_BACKOFF`: a long queue is not made longer by asking again and again. That a
+    lease ended says nothing of an ECG, unless a worker had begun it: then the attempt is spent.
     """
-    now = datetime.now(UTC)
-    rows = connection.execute(
+    bury_lost(connection)
+    query = (
         select(
-            outbox.c.job_id,
-            outbox.c.attempts,
-            studies.c.ecg_digest,
-            jobs.c.model_digest,
-            blobs.c.recording,
-            jobs.c.priority,
+            jobs, outbox.c.sent, outbox.c.attempts, studies.c.ecg_digest, blobs.c.recording, blobs.c.recording_digest
         )
-        .join(jobs, jobs.c.id == outbox.c.job_id)
+        .join(outbox, outbox.c.job_id == jobs.c.id)
         .join(studies, studies.c.id == jobs.c.study_id)
         .join(blobs, blobs.c.study_id == studies.c.id)
-        .where(outbox.c.due_at <= now)
+    )
+    leased = (_lease(connection, row, redispatch_after) for row in _due(connection, query, limit))
+    return [due for due in leased if due is not None]
+
+
+def _due(connection: Connection, query: Select[*tuple[object, ...]], limit: int) -> Sequence[Row[*tuple[object, ...]]]:
+    """Jobs whose lease ended. Several gateways share one PostgreSQL: none waits for another; SQLite has one writer."""
+    return connection.execute(
+        query.where(outbox.c.due_at <= datetime.now(UTC))
         .order_by(jobs.c.priority, outbox.c.due_at)
         .limit(limit)
-        .with_for_update(of=outbox, skip_locked=True)  # several gateways share one PostgreSQL; SQLite has one writer
+        .with_for_update(of=[outbox, jobs], skip_locked=True)
     ).all()
-    for row in rows:
-        pause = min(timedelta(seconds=redispatch_after * 2 ** min(row.attempts, 16)), MAX_BACKOFF)
-        connection.execute(
-            outbox.update().where(outbox.c.job_id == row.job_id).values(due_at=now + pause, attempts=row.attempts + 1)
-        )
-    return [Due(row.job_id, row.ecg_digest, row.model_digest, row.recording, row.priority) for row in rows]
+
+
+def _lease(connection: Connection, job: Row[*tuple[object, ...]], redispatch_after: float) -> Due | None:
+    """Take a job under a new lease; one whose bytes are lost ends here."""
+    recording = places.read(connection, job.recording, job.recording_digest)
+    if recording is None:
+        _fail(connection, job, "recording-lost", "the bytes of the recording are not where they were kept")
+        return None
+    now, token = datetime.now(UTC), job.token + 1
+    pause = min(timedelta(seconds=redispatch_after * 2 ** min(job.sent, 16)), MAX_BACKOFF)
+    spent = job.attempts + (job.status == "running")
+    move(connection, job.id, job.status, "queued", token=token)
+    connection.execute(
+        outbox.update().where(outbox.c.job_id == job.id).values(due_at=now + pause, sent=job.sent + 1, attempts=spent)
+    )
+    return Due(job.id, job.ecg_digest, job.model_digest, recording, token, job.priority)
+
+
+def bury_lost(connection: Connection, limit: int = 64) -> list[Recorded]:
+    """End the jobs whose last attempt was begun and never heard of again: dead letters. `take_due` does so itself.
+
+    Returns
+    -------
+    list of Recorded
+        What whoever waits for them should be told.
+    """
+    last = (jobs.c.status == "running") & (outbox.c.attempts + 1 >= MAX_ATTEMPTS)
+    query = select(jobs, outbox.c.attempts).join(outbox, outbox.c.job_id == jobs.c.id).where(last)
+    detail = f"{MAX_ATTEMPTS} workers began to read this ECG and were not heard of again"
+    buried = (_fail(connection, job, "worker-lost", detail) for job in _due(connection, query, limit))
+    return [recorded for recorded in buried if recorded is not None]
 
 
 def make_due(connection: Connection, job_ids: Sequence[str] | None = None) -> None:
-    """Ask again now: for these jobs, or for all that have no answer."""
+    """Ask again now: for these jobs, or for all that have no answer. Their leases end, and no attempt is spent."""
+    return_to_store(connection, job_ids)
     query = outbox.update().values(due_at=datetime.now(UTC))
     connection.execute(query if job_ids is None else query.where(outbox.c.job_id.in_(job_ids)))
 
 
-def record(connection: Connection, answer: Answer) -> Recorded | None:
+def begin(connection: Connection, started: Started, lease: float) -> bool:
+    """A worker has begun a job under its present lease, which now ends `lease` seconds from here.
+
+    Returns
+    -------
+    bool
+        False when it was known, or the lease is another by now: nothing changed.
+    """
+    job = connection.execute(select(jobs.c.status, jobs.c.token).where(jobs.c.id == started.job_id)).one_or_none()
+    if job is None or (job.status, job.token) != ("queued", started.attempt):
+        return False
+    if not move(connection, started.job_id, "queued", "running"):
+        return False
+    until = datetime.now(UTC) + timedelta(seconds=lease)
+    connection.execute(outbox.update().where(outbox.c.job_id == started.job_id).values(due_at=until))
+    return True
+
+
+def record(connection: Connection, answer: Answer, retry_pause: float = RETRY_PAUSE) -> Recorded | None:
     """Record an answer: result, job and outbox in the caller's one transaction. A doubled answer changes nothing.
 
     Returns
     -------
     Recorded or None
-        None when the answer was known already or belongs to no job.
+        None when the job is not at its end: the answer was known already, belongs to no job, or tells of a failed
+        attempt after which there is another.
     """
     job = connection.execute(
-        select(jobs.c.study_id, jobs.c.status, jobs.c.created_at, jobs.c.model_digest, studies.c.ecg_digest)
+        select(jobs, outbox.c.attempts, studies.c.ecg_digest)
         .join(studies, studies.c.id == jobs.c.study_id)
+        .join(outbox, outbox.c.job_id == jobs.c.id)
         .where(jobs.c.id == answer.job_id)
     ).one_or_none()
     asked = (answer.ecg_digest, answer.outcome.model.digest)
-    if job is None or job.status != "queued" or (job.ecg_digest, job.model_digest) != asked:
+    if job is None or job.status not in UNFINISHED or (job.ecg_digest, job.model_digest) != asked:
         return None
-    now = datetime.now(UTC)
-    status = _status(answer)
-    embedding = answer.outcome.embedding if isinstance(answer.outcome, Inference) else None
+    if isinstance(answer.outcome, Failure):
+        return _spend(connection, job, answer.attempt, answer.outcome.detail, retry_pause)
+    return _finish(connection, job, answer.outcome)
+
+
+def _finish(connection: Connection, job: Row[*tuple[object, ...]], outcome: Inference | Rejection) -> Recorded | None:
+    """The model has answered."""
+    recorded = _end(connection, job, "done" if isinstance(outcome, Inference) else "rejected")
+    if recorded is None:
+        return None
+    embedding = np.asarray(outcome.embedding, "<f4").tobytes() if isinstance(outcome, Inference) else None
     connection.execute(
         results.insert().values(
-            ecg_digest=answer.ecg_digest,
-            model_digest=answer.outcome.model.digest,
-            recorded_at=now,
-            outcome=answer.outcome.model_dump(mode="json", exclude={"embedding"}),
-            embedding=None if embedding is None else np.asarray(embedding, "<f4").tobytes(),
+            job_id=job.id,
+            recorded_at=datetime.now(UTC),
+            outcome=outcome.model_dump(mode="json", exclude={"embedding"}),
+            embedding=embedding,
         )
     )
-    connection.execute(jobs.update().where(jobs.c.id == answer.job_id).values(status=status, finished_at=now))
-    connection.execute(outbox.delete().where(outbox.c.job_id == answer.job_id))
+    return recorded
+
+
+def _spend(
+    connection: Connection, job: Row[*tuple[object, ...]], attempt: int | None, detail: str, pause: float
+) -> Recorded | None:
+    """An attempt failed: there is another a little later, unless it was the last. Earlier leases count nothing."""
+    if job.status == "received" or attempt not in (None, job.token):
+        return None
+    spent = job.attempts + 1
+    if spent >= MAX_ATTEMPTS:
+        return _fail(connection, job, "worker-failure", detail)
+    if move(connection, job.id, job.status, "received"):
+        due_at = datetime.now(UTC) + timedelta(seconds=pause * 2**spent)
+        connection.execute(outbox.update().where(outbox.c.job_id == job.id).values(due_at=due_at, attempts=spent))
+    return None
+
+
+def _fail(connection: Connection, job: Row[*tuple[object, ...]], reason: Reason, detail: str) -> Recorded | None:
+    """A dead letter: nothing is asked again before somebody asks for it."""
+    return _end(connection, job, "failed", reason=reason, detail=detail[:512])
+
+
+def _end(connection: Connection, job: Row[*tuple[object, ...]], status: End, **changes: str) -> Recorded | None:
+    """The one way to an end: nothing is asked any more, and whoever listens is told once, in the same transaction.
+
+    Returns
+    -------
+    Recorded or None
+        None when another gateway ended the job at this moment.
+    """
+    now = datetime.now(UTC)
+    if not move(connection, job.id, job.status, status, finished_at=now, **changes):
+        return None
+    connection.execute(outbox.delete().where(outbox.c.job_id == job.id))
     events.append(connection, job.study_id, status)
     return Recorded(job.study_id, status, (now - job.created_at).total_seconds())
-
-
-def _status(answer: Answer) -> Status:
-    statuses: dict[str, Status] = {"inference": "done", "rejection": "rejected", "failure": "failed"}
-    return statuses[answer.outcome.kind]
 
 
 def pending(connection: Connection) -> tuple[int, datetime | None]:
     """How many jobs wait for an answer, and since when the oldest does."""
     count, oldest = connection.execute(
-        select(func.count(), func.min(jobs.c.created_at)).where(jobs.c.status == "queued")
+        select(func.count(), func.min(jobs.c.created_at)).where(jobs.c.status.in_(UNFINISHED))
     ).one()
     return count, oldest
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """Jobs by status."""
+    """Jobs by state."""
     rows = connection.execute(select(jobs.c.status, func.count()).group_by(jobs.c.status))
     return {row[0]: row[1] for row in rows}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,17 +9,21 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Row, Select, select
 
+from app.store import blobs as places
+from app.store import dead_letters
+from app.store.lifecycle import move
 from app.store.outbox import PRIORITIES
 from app.store.tables import blobs, jobs, outbox, results, studies
 from models.ecg.examination import Examination
 
 
 class Accepted(NamedTuple):
-    """Which study an upload belongs to, whether it was new, and the job that was made for it, if one was."""
+    """Which study an upload belongs to, whether it was new, and the job to be sent for it under a lease, if one is."""
 
     study_id: str
     created: bool
     job_id: str | None
+    attempt: int = 0
 
 
 def accept(
@@ -30,24 +33,27 @@ def accept(
     examined: Examination,
     model_digest: str,
     redispatch_after: float,
+    packed: bytes | None = None,
     priority: int = PRIORITIES["routine"],
 ) -> Accepted:
     """Keep an ECG and ask for its reading: study, bytes, job and outbox row, in the caller's one transaction.
 
     The same ECG again is the same study. A model that has not read it yet gets a job; a job that failed starts anew.
-    The caller sends the new job at once; its outbox row becomes due after `redispatch_after` seconds without an answer.
+    The caller sends the new job at once, under a lease of `redispatch_after` seconds. Bytes that are to lie outside the
+    store should be written ahead (`Store.write_ahead`). `packed` is the recording's `to_bytes`, if the caller has it.
     """
     recording = examined.recording
     known = connection.scalar(select(studies.c.id).where(studies.c.ecg_digest == recording.digest))
     study_id = known or uuid.uuid4().hex
     if known is None:
-        _insert(connection, study_id, upload, examined)
+        _insert(connection, study_id, examined)
+        places.keep(connection, study_id, upload, packed or recording.to_bytes())
     due_at = datetime.now(UTC) + timedelta(seconds=redispatch_after)
-    job_id = _ensure_job(connection, study_id, recording.digest, model_digest, due_at, priority)
-    return Accepted(study_id, created=known is None, job_id=job_id)
+    job_id, attempt = _ensure_job(connection, study_id, model_digest, due_at, priority)
+    return Accepted(study_id, created=known is None, job_id=job_id, attempt=attempt)
 
 
-def _insert(connection: Connection, study_id: str, upload: bytes, examined: Examination) -> None:
+def _insert(connection: Connection, study_id: str, examined: Examination) -> None:
     recording, quality = examined.recording, examined.quality
     connection.execute(
         studies.insert().values(
@@ -88,56 +94,41 @@ def _insert(connection: Connection, study_id: str, upload: bytes, examined: Exam
             },
         )
     )
-    connection.execute(
-        blobs.insert().values(
-            study_id=study_id,
-            upload=upload,
-            upload_digest=hashlib.sha256(upload).hexdigest(),
-            recording=recording.to_bytes(),
-        )
-    )
 
 
 def _ensure_job(
-    connection: Connection, study_id: str, ecg_digest: str, model_digest: str, due_at: datetime, priority: int
-) -> str | None:
-    """The id of the job that must be sent now, or None if the model has answered or was asked already."""
+    connection: Connection, study_id: str, model_digest: str, due_at: datetime, priority: int
+) -> tuple[str | None, int]:
+    """The job that must be sent now and the number of its lease; no job if the model has answered or was asked."""
     job = connection.execute(
-        select(jobs.c.id, jobs.c.status).where(jobs.c.study_id == study_id, jobs.c.model_digest == model_digest)
+        select(jobs.c.id, jobs.c.status, jobs.c.token).where(
+            jobs.c.study_id == study_id, jobs.c.model_digest == model_digest
+        )
     ).one_or_none()
-    if job is not None and job.status != "failed":
-        return None
     if job is None:
-        job_id = uuid.uuid4().hex
-        now = datetime.now(UTC)
-        connection.execute(
-            jobs.insert().values(
-                id=job_id,
-                study_id=study_id,
-                model_digest=model_digest,
-                status="queued",
-                created_at=now,
-                priority=priority,
-            )
-        )
-    else:
-        job_id = str(job.id)
-        connection.execute(
-            jobs.update().where(jobs.c.id == job_id).values(status="queued", finished_at=None, priority=priority)
-        )
-        connection.execute(
-            results.delete().where(results.c.ecg_digest == ecg_digest, results.c.model_digest == model_digest)
-        )
-    connection.execute(outbox.insert().values(job_id=job_id, due_at=due_at, attempts=1))
+        return _new_job(connection, study_id, model_digest, due_at, priority), 1
+    if job.status != "failed" or not dead_letters.revive(connection, job.id):
+        return None, 0
+    move(connection, job.id, "received", "queued", token=job.token + 1, priority=priority)
+    connection.execute(outbox.update().where(outbox.c.job_id == job.id).values(due_at=due_at, sent=1))
+    return job.id, job.token + 1
+
+
+def _new_job(connection: Connection, study_id: str, model_digest: str, due_at: datetime, priority: int) -> str:
+    """Received and queued in one: its first lease is that of whoever accepts it."""
+    job_id, now = uuid.uuid4().hex, datetime.now(UTC)
+    new = {"id": job_id, "study_id": study_id, "model_digest": model_digest, "status": "queued", "token": 1}
+    connection.execute(jobs.insert().values(**new, priority=priority, created_at=now))
+    connection.execute(outbox.insert().values(job_id=job_id, due_at=due_at, sent=1, attempts=0))
     return job_id
 
 
 def _with_outcome(model_digest: str) -> Select[tuple[object, ...]]:
     """Every study beside its job and result for one model."""
     return (
-        select(studies, jobs.c.status, results.c.outcome)
+        select(studies, jobs.c.status, jobs.c.reason, jobs.c.detail, results.c.outcome)
         .outerjoin(jobs, (jobs.c.study_id == studies.c.id) & (jobs.c.model_digest == model_digest))
-        .outerjoin(results, (results.c.ecg_digest == studies.c.ecg_digest) & (results.c.model_digest == model_digest))
+        .outerjoin(results, results.c.job_id == jobs.c.id)
     )
 
 
@@ -158,13 +149,16 @@ def one(connection: Connection, model_digest: str, study_id: str) -> Row[tuple[o
 
 def recording(connection: Connection, study_id: str) -> bytes | None:
     """The canonical recording of a study, as `Recording.from_bytes` reads it."""
-    return connection.scalar(select(blobs.c.recording).where(blobs.c.study_id == study_id))
+    row = connection.execute(
+        select(blobs.c.recording, blobs.c.recording_digest).where(blobs.c.study_id == study_id)
+    ).one_or_none()
+    return None if row is None else places.read(connection, row.recording, row.recording_digest)
 
 
 def embedding(connection: Connection, model_digest: str, study_id: str) -> bytes | None:
     """The embedding of a study under one model, float32 little endian, or None while there is none."""
     return connection.scalar(
         select(results.c.embedding)
-        .join(studies, studies.c.ecg_digest == results.c.ecg_digest)
-        .where(studies.c.id == study_id, results.c.model_digest == model_digest)
+        .join(jobs, jobs.c.id == results.c.job_id)
+        .where(jobs.c.study_id == study_id, jobs.c.model_digest == model_digest)
     )

@@ -1,4 +1,4 @@
-"""The tables: studies, their bytes, jobs, outbox, results, API keys, model history, events, webhooks, kept answers."""
+"""The tables: studies, bytes, jobs, outbox, results, tombstones, API keys, model history, events, webhooks, answers."""
 
 from __future__ import annotations
 
@@ -73,9 +73,21 @@ blobs = Table(
     "blobs",
     metadata,
     C("study_id", String(32), ForeignKey("studies.id"), primary_key=True),
-    C("upload", LargeBinary, nullable=False),
-    C("upload_digest", String(64), nullable=False),
-    C("recording", LargeBinary, nullable=False),
+    C("upload", LargeBinary),  # none when it lies outside, or is no longer kept
+    C("upload_digest", String(64)),  # none when the upload is no longer kept
+    C("recording", LargeBinary),  # none when it lies outside
+    C("recording_digest", String(64)),  # its name outside; none when both lie in this row
+    Index("ix_blobs_upload_digest", "upload_digest"),
+    Index("ix_blobs_recording_digest", "recording_digest"),
+)
+
+loose_blobs = Table(  # bytes outside the store that nothing may refer to: see app.store.blobs
+    "loose_blobs",
+    metadata,
+    C("sequence", Integer, primary_key=True, autoincrement=True),
+    C("digest", String(64), nullable=False),
+    C("due_at", Instant, nullable=False),
+    Index("ix_loose_blobs_digest", "digest"),
 )
 
 jobs = Table(
@@ -84,9 +96,12 @@ jobs = Table(
     C("id", String(32), primary_key=True),
     C("study_id", String(32), ForeignKey("studies.id"), nullable=False),
     C("model_digest", String(64), nullable=False),
-    C("status", String(8), nullable=False),
+    C("status", String(8), nullable=False),  # app.store.lifecycle.State
     C("created_at", Instant, nullable=False),
     C("finished_at", Instant),
+    C("token", Integer, nullable=False, server_default="0"),  # number of its latest lease, of all there ever were
+    C("reason", String(32)),  # app.store.lifecycle.Reason, when it failed
+    C("detail", String(512)),
     C("priority", SmallInteger, nullable=False, server_default="3"),  # app.store.outbox.PRIORITIES
     UniqueConstraint("study_id", "model_digest"),
     Index("ix_jobs_status", "status"),
@@ -96,19 +111,29 @@ outbox = Table(
     "outbox",
     metadata,
     C("job_id", String(32), ForeignKey("jobs.id"), primary_key=True),
-    C("due_at", Instant, nullable=False),
-    C("attempts", Integer, nullable=False),
+    C("due_at", Instant, nullable=False),  # the end of its lease
+    C("sent", Integer, nullable=False),  # how often it was given to the broker
+    C("attempts", Integer, nullable=False, server_default="0"),  # how many of them ended badly
     Index("ix_outbox_due_at", "due_at"),
 )
 
 results = Table(
     "results",
     metadata,
-    C("ecg_digest", String(64), primary_key=True),
-    C("model_digest", String(64), primary_key=True),
+    # A model may read age and sex beside the samples: a result belongs to the job, which names exactly what was read.
+    C("job_id", String(32), ForeignKey("jobs.id"), primary_key=True),
     C("recorded_at", Instant, nullable=False),
-    C("outcome", JSON, nullable=False),  # models.report outcome without its embedding
+    C("outcome", JSON, nullable=False),  # models.report Inference without its embedding, or Rejection
     C("embedding", LargeBinary),  # float32, little endian
+)
+
+tombstones = Table(  # that something was here, and nothing of what it was
+    "tombstones",
+    metadata,
+    C("sequence", Integer, primary_key=True, autoincrement=True),
+    C("study_id", String(32), nullable=False, unique=True),
+    C("forgotten_at", Instant, nullable=False),
+    C("cause", String(8), nullable=False),  # app.store.retention.Cause
 )
 
 api_keys = Table(

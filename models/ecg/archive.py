@@ -73,7 +73,8 @@ def _members(archive: zipfile.ZipFile) -> dict[str, bytes]:
         name = _base_name(entry)
         if name in files:
             raise DecodeError(f"the zip holds {name[:80]!r} twice")
-        files[name] = archive.read(entry)
+        with archive.open(entry) as member:  # `archive.read` inflates a member that lies whole before it cuts it
+            files[name] = member.read(entry.file_size + 1)
         if matches(files[name]):
             raise UnsafeFile("the zip holds another zip")
     return files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from models.ecg import archive, inflate
@@ -110,14 +111,23 @@ def _format_of(data: bytes) -> Format | None:
 
 def _decode_members(files: dict[str, bytes], stated: Stated) -> Recording:
     """The one record, or else the one readable file, of an archive."""
-    if any(wfdb_record.matches(content) for content in files.values()):
-        return wfdb_record.read_files(files, stated)
-    if any(map(numpy_array.matches, files.values())):
-        return numpy_array.read_files(files, stated)
     formats = {name: found for name, content in files.items() if (found := _format_of(content))}
+    if wfdb_record in formats.values():
+        parts = wfdb_record.parts_of(files)
+        _refuse_others(name for name in formats if name not in parts)
+        return wfdb_record.read_files(files, stated)
+    if numpy_array in formats.values():
+        _refuse_others(name for name, found in formats.items() if found is not numpy_array)
+        return numpy_array.read_files(files, stated)
     if not formats:
         raise UnsupportedFormat(f"the zip holds no ECG that is read here, only {', '.join(files)[:200] or 'nothing'}")
-    if len(formats) > 1:
-        raise DecodeError(f"the zip holds several files, send one ECG at a time: {', '.join(formats)[:200]}")
+    _refuse_others(list(formats)[1:])
     ((name, found),) = formats.items()
     return found.read(files[name], stated)
+
+
+def _refuse_others(names: Iterable[str]) -> None:
+    """Two ECGs in one upload may be two patients: none is chosen here."""
+    others = ", ".join(names)
+    if others:
+        raise DecodeError(f"the zip holds several files, send one ECG at a time: beside the first, {others[:200]}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from models.ecg.measurements import Measurements
 from models.ecg.recording import LEADS, Filters, Recording
+from models.ecg.text import line
 
 NOT_STATED = "not stated"
 
 _SEXES = {"F": "female", "M": "male"}
 _PACING = {True: "paced", False: "not paced", None: NOT_STATED}
-_MEASURED = {
+MEASURED = {
     "heart_rate": ("heart rate", "/min"),
     "rr_interval": ("RR", "ms"),
     "p_duration": ("P", "ms"),
@@ -25,11 +26,12 @@ _MEASURED = {
     "qrs_axis": ("QRS axis", "°"),
     "t_axis": ("T axis", "°"),
 }
+"""Label and unit of each of `models.ecg.measurements.Measurements`, in the order of a printed ECG."""
 
 
 def shown(text: str, longest: int = 1000) -> str:
     """Text of a file as it may be shown: no control character reaches a terminal, no line is endless."""
-    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    printable = line(text)
     return printable if len(printable) <= longest else printable[: longest - 1] + "…"
 
 
@@ -96,6 +98,6 @@ def measured(ours: Measurements, device: Measurements) -> list[tuple[str, str, s
     mine, theirs = ours.known(), device.known()
     return [
         (label, f"{mine[name]:.0f}" if name in mine else "", f"{theirs[name]:g}" if name in theirs else "", unit)
-        for name, (label, unit) in _MEASURED.items()
+        for name, (label, unit) in MEASURED.items()
         if name in mine or name in theirs
     ]

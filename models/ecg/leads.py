@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from models.ecg.errors import DecodeError
 from models.ecg.recording import LEADS, Remark, twelve_leads
 
+MAX_LEADS = 64
+"""Channels of any kind: twelve leads and what haemodynamics and rhythm strips add; more is no resting ECG."""
+
 MAX_SAMPLES = 500_000
 """Of one lead: 8 min at 1000 Hz, far beyond a resting ECG, and little memory in twelve leads; more is a Holter."""
 
@@ -22,8 +25,11 @@ _BY_NUMBER = {
 }
 _BY_NAME = {lead.lower(): lead for lead in LEADS} | {"-avr": "-aVR", "avrneg": "-aVR"}
 _CODE = re.compile(r"(?:5\.6\.3-9-|2:)(\d{1,5})(?!\d)")
-# Blanks go, as in "a V R", but not between two numerals: "I II" is no lead III.
-_DECORATION = re.compile(r"mdc_ecg_lead_|\b(?:lead|ecg|ekg)\b|\([^)]*\)|\[[^\]]*\]|-ref\b|(?<!i)[\s_.:]+|[\s_.:]+(?!i)")
+# Notes that change nothing go; "(inverted)" is none. Blanks go, as in "a V R", but "I II" is no lead III.
+_DECORATION = re.compile(
+    r"mdc_ecg_lead_|\b(?:lead|ecg|ekg)\b|[(\[](?:einthoven|goldberger|wilson|derived|[munµμ]?v)[)\]]|-ref\b"
+    r"|(?<!i)[\s_.:]+|[\s_.:]+(?!i)"
+)
 
 
 def lead_name(label: str) -> str | None:

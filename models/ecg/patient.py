@@ -6,17 +6,11 @@ import re
 from datetime import date
 from typing import Literal
 
-from models.ecg.recording import Sex
+from models.ecg.recording import HEAVIEST, OLDEST, TALLEST, Sex
 
-_AGE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s*([YMWD]?)(?:EARS?|ONTHS?|EEKS?|AYS?)?", re.IGNORECASE)
+_AGE = re.compile(r"(\d{1,3}(?:\.\d{1,20})?)\s*([YMWD]?)(?:EARS?|ONTHS?|EEKS?|AYS?)?", re.IGNORECASE)
 _PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
 _SEXES: dict[str, Sex] = {"f": "F", "female": "F", "w": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
-
-OLDEST = 130
-"""Years; PTB-XL writes 300 for everybody above 89 (Wagner et al., Sci Data 2020;7:154), which is no age."""
-
-TALLEST, HEAVIEST = 280.0, 650.0
-"""Centimetres and kilograms; the limits of `models.ecg.recording.Recording`."""
 
 
 def age_in_years(text: str | None) -> float | None:
@@ -24,7 +18,7 @@ def age_in_years(text: str | None) -> float | None:
     found = _AGE.fullmatch((text or "").strip())
     if not found:
         return None
-    years = float(found[1]) / _PER_YEAR[found[2].upper()]
+    years = float(found[1]) / _PER_YEAR[found[2].upper()]  # PTB-XL writes 300 for everybody above 89: no age
     return years if years <= OLDEST else None
 
 
@@ -55,6 +49,6 @@ def weight_of(text: str | None) -> float | None:
 
 
 def _within(text: str | None, most: float) -> float | None:
-    found = re.fullmatch(r"\d{1,3}(?:\.\d{1,6})?", (text or "").strip())
+    found = re.fullmatch(r"\d{1,3}(?:\.\d{1,20})?", (text or "").strip())
     number = float(found[0]) if found else 0.0
     return number if 0 < number <= most else None

@@ -16,8 +16,16 @@ from pydantic import ConfigDict, with_config
 
 from models.ecg.errors import DecodeError, MissingLeads, MissingSamples
 from models.ecg.measurements import UNMEASURED, Measurements
+from models.ecg.statements import kept
+from models.ecg.text import line
 
 Sex = Literal["F", "M"]
+
+OLDEST, TALLEST, HEAVIEST = 130.0, 280.0, 650.0
+"""Years, centimetres, kilograms: nobody was more (122 years, 272 cm and 635 kg; Guinness World Records)."""
+
+LONGEST_IDENTIFIER, LONGEST_DEVICE = 128, 256
+"""Characters; what is stored of a patient's identifier and of a device's name."""
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 INDEPENDENT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -45,6 +53,10 @@ class Remark:
     code: str
     message: str
     leads: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", line(self.message))
+        object.__setattr__(self, "leads", tuple(map(line, self.leads)))
 
 
 @with_config(ConfigDict(arbitrary_types_allowed=True))  # pydantic checks what `models.ecg.wire` brings
@@ -111,19 +123,30 @@ class Recording:
         lowest, highest = SAMPLING_RATES
         if not lowest <= self.sampling_rate <= highest:  # nor is it a number that is none
             raise DecodeError(f"a sampling rate of {self.sampling_rate} Hz is impossible")
-        if self.age is not None and not 0 <= self.age <= 130:
+        if self.age is not None and not 0 <= self.age <= OLDEST:
             raise DecodeError(f"an age of {self.age} years is impossible")
-        # The tallest person measured 272 cm and the heaviest weighed 635 kg (Guinness World Records).
-        if self.height is not None and not 0 < self.height <= 280:
+        if self.height is not None and not 0 < self.height <= TALLEST:
             raise DecodeError(f"a height of {self.height} cm is impossible")
-        if self.weight is not None and not 0 < self.weight <= 650:
+        if self.weight is not None and not 0 < self.weight <= HEAVIEST:
             raise DecodeError(f"a weight of {self.weight} kg is impossible")
         gaps = ~np.isfinite(signal)
         if gaps.any():
             where = [lead for lead, row in zip(LEADS, gaps, strict=True) if row.any()]
             raise MissingSamples(f"{int(gaps.sum())} samples are not numbers, in {', '.join(where)}")
+        self._keep_text_short()
         signal.setflags(write=False)
         object.__setattr__(self, "signal", signal)
+
+    def _keep_text_short(self) -> None:
+        """Text as it can be stored and shown; half an identifier would be somebody else's, so it is left out."""
+        object.__setattr__(self, "statements", kept(self.statements))
+        patient_id, device = (text and line(text) for text in (self.patient_id, self.device))
+        if patient_id and len(patient_id) > LONGEST_IDENTIFIER:
+            told = f"an identifier of the patient of {len(patient_id)} characters was left out"
+            object.__setattr__(self, "remarks", (*self.remarks, Remark(code="identifier-left-out", message=told)))
+            patient_id = None
+        object.__setattr__(self, "patient_id", patient_id or None)
+        object.__setattr__(self, "device", device[:LONGEST_DEVICE] if device else None)
 
     @property
     def leads(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgpack
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from models.ecg.errors import EcgError, UnreadableFile, UnsafeFile, kinds_of
 from models.ecg.examination import Examination
@@ -18,6 +18,7 @@ from models.ecg.recording import LEADS
 from models.ecg.stated import Stated
 
 _SIGNAL = 1  # MessagePack's application type for the samples: float64, little endian, lead by lead
+_MOMENT = 2  # and for a date with its time, as Python writes and reads it
 
 # The other side has read a file from anybody: what it says is checked like any input.
 _EXAMINATION = TypeAdapter(Examination)
@@ -65,7 +66,10 @@ def unpack_answer(answer: bytes) -> Examination:
     code, content = msgpack.unpackb(answer, ext_hook=_unpacked)
     if code is not None:
         raise next(kind for kind in kinds_of(EcgError) if kind.code == code)(content)
-    return _EXAMINATION.validate_python(content)
+    try:
+        return _EXAMINATION.validate_python(content)
+    except ValidationError as error:
+        raise UnreadableFile("its reader answered with what is no recording") from error
 
 
 def _packed(value: object) -> object:
@@ -73,11 +77,13 @@ def _packed(value: object) -> object:
     if isinstance(value, np.ndarray):
         return msgpack.ExtType(_SIGNAL, value.astype("<f8", copy=False).tobytes())
     if isinstance(value, datetime):
-        return value.isoformat()
+        return msgpack.ExtType(_MOMENT, value.isoformat().encode())
     raise TypeError(f"a {type(value).__name__} has no place in an answer")
 
 
 def _unpacked(kind: int, data: bytes) -> object:
+    if kind == _MOMENT:
+        return datetime.fromisoformat(data.decode())
     if kind != _SIGNAL:
         raise ValueError(f"type {kind} has no place in an answer")
     return np.frombuffer(data, "<f8").reshape(len(LEADS), -1)

@@ -51,7 +51,8 @@ def postgresql() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def empty_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A store without any table."""
     if request.param == "sqlite":
         opened = Store(f"sqlite:///{tmp_path / 'store.sqlite'}")
     else:
@@ -62,9 +63,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
             connection.execute(text(f"create database {name}"))
         administration.dispose()
         opened = Store(server.format(database=name))
-    opened.migrate()
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def store(empty_store: Store) -> Store:
+    empty_store.migrate()
+    return empty_store
 
 
 @pytest.fixture

@@ -100,3 +100,45 @@ def test_the_broker_never_evicts_jobs(services: dict[str, Any]) -> None:
     command = services["redis"]["command"]
     assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
     assert command[command.index("--appendonly") + 1] == "yes"
+
+
+def test_every_service_is_bounded_and_all_but_the_store_have_no_rights(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert {"cpus", "memory"} <= set(service["deploy"]["resources"]["limits"]), name
+        assert service["read_only"] is True, name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service.get("cap_drop") == ["ALL"] or name == "postgres", name
+
+
+def test_every_service_is_asked_how_it_is(services: dict[str, Any], dockerfile: str) -> None:
+    targets = stages(dockerfile)
+    for name, service in services.items():
+        in_image = "build" in service and "HEALTHCHECK" in targets[service["build"]["target"]]
+        assert in_image or service["healthcheck"]["test"], name
+    for name in ("worker", "worker-gpu"):
+        assert runs_here_as_module(services[name]["healthcheck"]["test"][1:])
+
+
+def runs_here_as_module(command: list[str]) -> bool:
+    return command[:2] == ["python", "-m"] and importlib.util.find_spec(command[2]) is not None
+
+
+def test_several_workers_run_and_each_has_the_threads_of_its_limit(services: dict[str, Any]) -> None:
+    assert services["worker"]["deploy"]["replicas"] == 2
+    assert "container_name" not in services["worker"], "a name would keep it from being scaled"
+    assert "ports" not in services["worker"]
+    for name in ("worker", "worker-gpu"):
+        limit = services[name]["deploy"]["resources"]["limits"]["cpus"]
+        assert services[name]["environment"]["ECG2CMR_THREADS"] == limit, name
+    gateway = services["gateway"]
+    own = int(gateway["deploy"]["resources"]["limits"]["cpus"]) - 1
+    assert int(gateway["environment"]["ECG2CMR_READERS"]) == own, "the gateway itself is one"
+
+
+def test_the_store_compresses_waveforms_fast(services: dict[str, Any]) -> None:
+    assert services["postgres"]["command"] == ["postgres", "-c", "default_toast_compression=lz4"]
+
+
+def test_what_is_in_hand_may_be_finished(services: dict[str, Any]) -> None:
+    for name in ("gateway", "worker", "worker-gpu"):
+        assert int(services[name]["stop_grace_period"].removesuffix("s")) > 10, name  # Celery's soft shutdown: 10 s

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import delete
 
-from app.store import Store, events, webhooks
+from app.store import Store, blobs, dead_letters, events, outbox, webhooks
 from app.store.tables import events as table
+from app.store.tables import outbox as outbox_rows
 from models.ecg import Recording
-from models.report import Failure
-from tests.app.test_store import MODEL, accept, answer, record
+from models.report import Failure, Started
+from tests.app.test_store import MODEL, accept, answer, inference, record
 
 
 def append(store: Store, count: int) -> None:
@@ -24,14 +26,77 @@ def sequences(store: Store, after: int) -> list[int]:
         return [event.sequence for event in events.after(connection, after)]
 
 
+def told(store: Store) -> list[tuple[str, str]]:
+    with store.reading() as connection:
+        return [(event.study_id, event.status) for event in events.after(connection, 0)]
+
+
 def test_an_answer_and_its_event_are_one_transaction(store: Store, recording: Recording) -> None:
     accepted = accept(store, recording)
-    message = answer(accepted.job_id, recording, Failure(model=MODEL, detail="an outage"))
+    message = answer(accepted.job_id, recording, inference())
     assert record(store, message) is not None
     assert record(store, message) is None, "a doubled answer is no event"
-    with store.reading() as connection:
-        told = events.after(connection, 0)
-    assert [(event.study_id, event.status) for event in told] == [(accepted.study_id, "failed")]
+    assert told(store) == [(accepted.study_id, "done")]
+
+
+def test_a_failed_attempt_is_no_event_and_the_last_one_is_one(store: Store, recording: Recording) -> None:
+    accepted = accept(store, recording)
+    message = answer(accepted.job_id, recording, Failure(model=MODEL, detail="an outage"))
+    for _ in range(outbox.MAX_ATTEMPTS):
+        assert told(store) == []
+        record(store, message)
+        send_all(store)
+    record(store, message)
+    assert told(store) == [(accepted.study_id, "failed")]
+
+
+def test_a_job_that_nobody_heard_of_again_is_one_event(store: Store, recording: Recording) -> None:
+    accepted = accept(store, recording)
+    with store.writing() as connection:
+        webhooks.add(connection, "https://one.example/")
+    for _ in range(outbox.MAX_ATTEMPTS):
+        assert told(store) == []
+        for due in send_all(store):
+            with store.writing() as connection:
+                assert outbox.begin(connection, Started(job_id=due.job_id, attempt=due.attempt), lease=-1)
+    for _ in range(2):
+        assert send_all(store) == []
+        assert told(store) == [(accepted.study_id, "failed")]
+    with store.writing() as connection:
+        (delivery,) = webhooks.take_due(connection, timedelta(seconds=60))
+    assert (delivery.study_id, delivery.status) == (accepted.study_id, "failed")
+
+
+def test_a_job_whose_recording_is_lost_is_one_event(store: Store, recording: Recording, tmp_path: Path) -> None:
+    outside = Store(store.url, str(tmp_path / "blobs"))
+    accepted = accept(outside, recording)
+    assert outside.blobs is not None
+    outside.blobs.remove(blobs.digest(recording.to_bytes()))
+    for _ in range(2):
+        assert send_all(outside) == []
+    outside.close()
+    assert told(store) == [(accepted.study_id, "failed")]
+
+
+def test_a_dead_letter_that_is_asked_again_is_an_event_each_time_that_it_ends(
+    store: Store, recording: Recording
+) -> None:
+    accepted = accept(store, recording)
+    failed, read = Failure(model=MODEL, detail="an outage"), inference()
+    for _ in range(outbox.MAX_ATTEMPTS):
+        record(store, answer(accepted.job_id, recording, failed))
+        send_all(store)
+    with store.writing() as connection:
+        dead_letters.retry(connection)
+    record(store, answer(accepted.job_id, recording, read))
+    assert told(store) == [(accepted.study_id, "failed"), (accepted.study_id, "done")]
+
+
+def send_all(store: Store) -> list[outbox.Due]:
+    """Whatever waits is sent under its next lease."""
+    with store.writing() as connection:
+        connection.execute(outbox_rows.update().values(due_at=datetime.now(UTC)))
+        return outbox.take_due(connection, 60)
 
 
 def test_what_follows_a_missing_number_waits_until_the_gap_is_settled(store: Store) -> None:

@@ -119,7 +119,7 @@ def text_of(page: Page, selector: str) -> str:
 def test_what_was_measured_stands_beside_what_the_device_measured(study: Page, server: Server) -> None:
     measured = told(server, study)["measurements"]
     rows = {row.locator("th").inner_text(): row.locator("td") for row in study.locator(".ruler tbody tr").all()}
-    for name, key in (("Heart rate", "heart_rate"), ("PR", "pr_interval"), ("QRS duration", "qrs_duration")):
+    for name, key in (("Heart rate", "heart_rate"), ("PR", "pr_interval"), ("QRS", "qrs_duration")):
         for side, cell in zip(("ours", "device"), rows[name].all(), strict=True):
             value = measured[side].get(key)
             assert cell.inner_text().split()[0] == ("–" if value is None else f"{value:.0f}")

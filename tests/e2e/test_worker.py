@@ -16,6 +16,7 @@ from kombu import Connection
 
 from models.bundle import choose
 from models.ecg import Recording, decode
+from models.precision import preferred
 from models.report import ANSWER_QUEUE, INFER_TASK, Answer, Inference, infer_queue
 from tests.e2e.conftest import Server, worker
 from worker.settings import ARTIFACTS
@@ -55,7 +56,8 @@ def test_a_job_by_name_is_answered_for_the_right_ecg_by_the_right_model(redis_ur
         (answer,) = answers(redis_url, 1)
     assert (answer.job_id, answer.ecg_digest) == (job_id, recording.digest)
     assert isinstance(answer.outcome, Inference)
-    assert answer.outcome.model == BUNDLE.identity
+    assert answer.outcome.model.precision == preferred(BUNDLE.manifest, "cpu")[0]
+    assert answer.outcome.model.model_copy(update={"precision": None}) == BUNDLE.identity
     assert len(answer.outcome.embedding) == BUNDLE.manifest.embedding.size
 
 

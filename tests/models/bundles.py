@@ -35,6 +35,18 @@ def without_variants(path: Path) -> Bundle:
     return Bundle.open(path)
 
 
+def with_variants(path: Path, *, tolerance: dict[str, float], ratio: float) -> Bundle:
+    """The same bundle whose variants are harmless and this fast on a CPU, as far as its manifest says."""
+    stated = json.loads((path / MANIFEST).read_text())
+    speed = {"provider": "cpu", "ratio": ratio, "milliseconds": 1, "batch": 1, "threads": 1, "rounds": 9}
+    for variant in stated["variants"]:
+        variant |= {"tolerance": tolerance, "speed": [speed | {"engine": "", "processor": ""}]}
+        for error in variant["errors"]:
+            error["interval_share"] = 0.01
+    (path / MANIFEST).write_text(json.dumps(stated))
+    return Bundle.open(path)
+
+
 def with_golden(path: Path, golden: Golden) -> Bundle:
     """The same bundle with other golden examples, honestly sealed."""
     golden.save(path / GOLDEN)

@@ -180,6 +180,43 @@ def test_structures_objects_and_complex_numbers_are_passed_over() -> None:
     np.testing.assert_array_equal(matlab.read(mat(ecg=SIGNAL, **others), STATED).signal, SIGNAL)
 
 
+def element(kind: int, content: bytes) -> bytes:
+    return struct.pack("<2I", kind, len(content)) + content + bytes(-len(content) % 8)
+
+
+def mat_with(name: bytes, kind: int, shape: bytes, flags: int, *content: tuple[int, bytes]) -> bytes:
+    """The ECG, and beside it an array as it is written here: `shape` are numbers of type `kind`."""
+    head = element(6, struct.pack("<2I", flags, 0)) + element(kind, shape) + element(1, name)
+    return mat(ecg=SIGNAL) + element(14, head + b"".join(element(*part) for part in content))
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        (9, np.array([np.nan, 1.0])),
+        (9, np.array([np.inf, 1.0])),
+        (9, np.array([1.0, 1.0])),
+        (5, np.array([0, 2**31 - 1, 2**31 - 1, 2**31 - 1], np.int32)),
+    ],
+)
+def test_impossible_dimensions_are_refused(kind: int, shape: np.ndarray[Any, Any]) -> None:
+    numbers = bytes(8) if kind == 9 else b""
+    with pytest.raises(DecodeError, match=r"dimensions|shape"):
+        matlab.read(mat_with(b"x", kind, shape.tobytes(), 6, (9, numbers)), STATED)
+
+
+def test_billions_of_rows_without_a_letter_are_not_built() -> None:
+    shape = np.array([2**31 - 1, 0], np.int32).tobytes()
+    np.testing.assert_array_equal(matlab.read(mat_with(b"x", 5, shape, 4, (4, b"")), STATED).signal, SIGNAL)
+
+
+@pytest.mark.parametrize("kind", [4, 17])
+def test_letters_of_two_words_stay_whole_and_halves_of_them_are_replaced(kind: int) -> None:
+    for units, text in (("A😀b".encode("utf-16-le"), "A😀b"), (b"A\0\x3d\xd8b\0", "A\ufffdb")):
+        shape = np.array([1, len(units) // 2], np.int32).tobytes()
+        assert matlab.read(mat_with(b"device", 5, shape, 4, (kind, units)), STATED).device == text
+
+
 def test_matlab_7_3_says_how_to_save_it() -> None:
     data = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(384) + b"\x89HDF\r\n\x1a\n"
     assert matlab.matches(data)
@@ -238,6 +275,8 @@ def forged(shape: str, kind: str = "'<f8'", size: int = 1000) -> bytes:
         (forged("(12, 12)", size=1152), DecodeError),
         (forged("(65, 66)", size=65 * 66 * 8), UnsafeFile),
         (forged("(12, 600000)", "'|i1'", 7_200_000), UnsafeFile),
+        (forged(f"(0, {10**30})", size=0), DecodeError),
+        (forged("(12,)", "'<U0'", 0), UnsafeFile),
         (forged("(125,)", "'|O'"), UnsafeFile),
         (forged("(125,)", "[('a', '<f8')]"), UnsafeFile),
         (forged("(125,)", "'<M8[s]'"), UnsafeFile),
@@ -257,6 +296,14 @@ def test_a_wrong_array_is_refused_for_its_own_reason(data: bytes, error: type[Ec
 def test_a_pickle_is_never_loaded() -> None:
     with pytest.raises(UnsafeFile, match="pickle"):
         numpy_array.read(npy(np.array([{"a": 1}], dtype=object), allow_pickle=True), STATED)
+
+
+@pytest.mark.parametrize("code", [0x110000, 0xFFFFFFFF, 0xD800, 0xDFFF])
+@pytest.mark.parametrize("order", "<>")
+def test_text_of_other_than_letters_is_refused(code: int, order: str) -> None:
+    names = forged("(1,)", f"'{order}U1'", 0) + np.array([code], f"{order}u4").tobytes()
+    with pytest.raises(DecodeError, match="text"):
+        numpy_array.read_files({"ecg.npy": NPY, "leads.npy": names}, STATED)
 
 
 def test_the_request_must_complete_an_array() -> None:

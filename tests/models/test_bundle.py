@@ -7,6 +7,7 @@ import json
 import pytest
 
 from models.bundle import CARD, GOLDEN, MANIFEST, MODEL, Bundle, BundleError, find
+from models.report import ModelIdentity
 from tests.models import bundles
 from tests.models.bundles import SHIPPED
 
@@ -89,6 +90,23 @@ def test_a_manifest_from_before_covariates_conditions_and_variants_is_read(copy)
     (copy / MANIFEST).write_text(json.dumps(stated))
     manifest = Bundle.open(copy).manifest
     assert (manifest.input.covariates, manifest.conditions, manifest.variants) == ([], [], [])
+
+
+def test_a_manifest_from_before_speeds_and_shares_of_intervals_is_read(copy):
+    stated = json.loads((copy / MANIFEST).read_text())
+    for variant in stated["variants"]:
+        variant.pop("speed", None)
+        for error in variant["errors"]:
+            error.pop("interval_share", None)
+    (copy / MANIFEST).write_text(json.dumps(stated))
+    variants = Bundle.open(copy).manifest.variants
+    assert variants
+    assert not any(variant.speed or any(error.interval_share for error in variant.errors) for variant in variants)
+
+
+def test_a_report_from_before_it_named_its_graph_is_read():
+    old = {"name": "ecg2cmr-sim", "version": "0.3.0", "digest": "d" * 64}
+    assert ModelIdentity.model_validate(old).precision is None
 
 
 def test_a_condition_that_nobody_defined_is_refused(copy):

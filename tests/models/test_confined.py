@@ -84,7 +84,7 @@ def test_a_file_that_takes_too_long_is_refused_and_the_next_is_read_by_a_new_rea
             + b",".join([b"[" + b"0.123456789," * 2_000_000 + b"1]"] * 2)
             + b"]}"
         )
-        with pytest.raises(UnsafeFile, match=r"0.05 s of processor time"):
+        with pytest.raises(UnsafeFile, match=r"0.05 s"):
             readers.examine(slow)
         assert readers.examine(ECG).recording.duration == 10
 

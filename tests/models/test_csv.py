@@ -214,12 +214,19 @@ def test_whatever_the_bytes_there_is_a_recording_or_a_reason(position: int, valu
         "1" * 2_000_000 + "x,1",
         "," * 2_000_000,
         "I," + "1" * 4_000_000 + "x\n",
+        "I,II\n1," + " " * 100_000 + "x\n",
+        ",".join(LEADS) + "\n" + ",,,,,,,,,,,\n" * 100_000,
     ],
-    ids=["words", "blanks", "lines", "digits", "commas", "row"],
+    ids=["words", "blanks", "lines", "digits", "commas", "row", "cell", "gaps"],
 )
 def test_lines_without_end_are_refused_at_once(text: str) -> None:
     with pytest.raises(EcgError):
         decode(text.encode(), STATED)
+
+
+def test_gaps_at_the_end_of_a_row_are_gaps_between_tabs_too() -> None:
+    rows = f"{HEADER}\taVL\taVF\n".replace(",", "\t") + "1\t2\t3\t4\t5\t6\t7\t8\t\t\n" * 3
+    assert decode(rows.encode(), Stated(500, "mV")).signal.shape == (12, 3)
 
 
 @pytest.mark.parametrize("times", ["0,0,0", "0,1,0", "0,0.002,0.1", "0,,0.004", "0,2,4"])

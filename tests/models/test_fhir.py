@@ -317,6 +317,15 @@ def test_a_document_of_anything_else_is_refused(resource: Any, error: type[EcgEr
         decode(encoded(resource))
 
 
+def test_more_samples_than_any_ecg_are_refused_whichever_way_they_stand() -> None:
+    many = sampled(SIGNAL[0]) | {"data": "1 " * 400_000}
+    leads = [{"code": {"text": name}, "valueSampledData": many} for name in LEADS]
+    side_by_side = many | {"dimensions": 64, "data": "1 " * 2_000_001}
+    for fields in ({"component": leads}, {"component": [], "valueSampledData": side_by_side}):
+        with pytest.raises(UnsafeFile, match="2000000 samples"):
+            decode(changed(**fields))
+
+
 def test_it_is_told_by_its_resource_type_wherever_it_stands() -> None:
     backwards = encoded(dict(reversed(OBSERVATION.items())))
     assert fhir.matches(WHOLE)
@@ -412,6 +421,6 @@ def test_lead_codes_are_those_of_the_dictionary_of_dicom() -> None:
 
 def test_what_no_field_holds_is_refused() -> None:
     with pytest.raises(TextNotAllowed):
-        writer.write(dataclasses.replace(RESTING, patient_id="two\nlines"))
+        writer.write(dataclasses.replace(RESTING, patient_id="x" * 65))
     with pytest.raises(VoltageTooLarge, match="microvolts"):
         writer.write(dataclasses.replace(RESTING, signal=1e6 * RESTING.signal))

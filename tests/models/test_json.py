@@ -80,6 +80,9 @@ def test_a_gap_in_a_limb_lead_is_computed_again(gap: float | None) -> None:
         (WHOLE | {"patient": 3}, DecodeError),
         (WHOLE | {"acquired_at": "yesterday"}, DecodeError),
         (WHOLE | {"leads": {f"x{n}": [0.1] for n in range(200_000)}}, UnsafeFile),
+        (WHOLE | {"leads": SAMPLES | {f"x{n}": [0.1] for n in range(65)}}, UnsafeFile),
+        (WHOLE | {"x": {str(n): 1 for n in range(100_001)}}, UnsafeFile),
+        (WHOLE | {"x": ["x"] * 200_001}, UnsafeFile),
         ({"fs": 500, "unit": "mV"}, UnsupportedFormat),
         ({"resourceType": "Observation"}, UnsupportedFormat),
         ([1, 2, 3], UnsupportedFormat),
@@ -90,7 +93,9 @@ def test_a_wrong_document_is_refused_for_its_own_reason(document: object, error:
         decode(orjson.dumps(document))
 
 
-@pytest.mark.parametrize("text", [b'{"fs":' * 20 + b"1" + b"}" * 20, b"[" * 100_000, b'{"a":' * 100_000])
+@pytest.mark.parametrize(
+    "text", [b'{"fs":' * 20 + b"1" + b"}" * 20, b"[" * 100_000, b'{"a":' * 100_000, b"[" + b"]" * 200_000]
+)
 def test_deep_nesting_is_refused_before_it_is_parsed(text: bytes) -> None:
     with pytest.raises(UnsafeFile, match=r"nested|parts"):
         decode(text)
@@ -107,3 +112,5 @@ def test_a_cut_document_is_told_apart_from_a_broken_one() -> None:
 def test_a_list_without_end_is_refused_before_it_is_parsed() -> None:
     with pytest.raises(UnsafeFile, match="numbers"):
         decode(b'{"fs":500,"unit":"mV","x":[' + b"0," * 6_000_001 + b"0]}")
+    with pytest.raises(UnsafeFile, match="missing"):
+        decode(b'{"fs":500,"unit":"mV","x":[' + b"NaN," * 500_001 + b"0]}")

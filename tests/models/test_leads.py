@@ -14,6 +14,9 @@ from models.ecg.units import millivolts_per
     [
         ("I", "I"),
         ("i", "I"),
+        ("aVR (inverted)", None),
+        ("V1 (reversed)", None),
+        ("V1 (uV)", "V1"),
         ("Lead I (Einthoven)", "I"),
         ("ECG I", "I"),
         ("ECG I-REF", "I"),
@@ -32,7 +35,6 @@ from models.ecg.units import millivolts_per
         ("avr", "aVR"),
         ("a V R", "aVR"),
         (" v5 ", "V5"),
-        ("V1 (uV)", "V1"),
         ("II [mV]", "II"),
         ("-aVR", "-aVR"),
         ("5.6.3-9-65", "-aVR"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from models.ecg import LEADS, DecodeError, EcgError, Filters, Recording, Stated
 from models.ecg.errors import MissingLeads, MissingMetadata, TruncatedFile, UnsafeFile, UnsupportedFormat
 from models.ecg.formats import mortara
+from models.ecg.formats.base64_samples import decode_base64
 from models.ecg.measurements import Measurements
 from tests.models.damage import assert_cut_files_are_refused, outcome
 from tests.models.ecg_files import FILES, Row, age_of, assert_reading, content, expected, made_up_signal, name_of
@@ -159,6 +161,15 @@ def test_no_rhythm_and_too_many_leads_are_refused() -> None:
         read(WHOLE.replace(b"<CHANNEL", b"<OTHER"))
     with pytest.raises(UnsafeFile, match="65 leads"):
         read(mortara_xml(np.zeros((65, 61)), labels=("X",) * 65))
+
+
+def test_base64_of_other_signs_is_refused_before_it_is_copied() -> None:
+    text = "A" * 4_000_000 + "é"
+    tracemalloc.start()
+    with pytest.raises(DecodeError, match="no base64"):
+        decode_base64(text, "lead I")
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
 
 
 def test_a_cut_file_is_refused_wherever_it_is_cut() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import onnx
@@ -10,13 +12,18 @@ import pytest
 
 from models.bundle import MODEL, BundleError
 from models.ecg.recording import Recording
+from models.engine import OUTPUTS
+from models.onnx_runtime import OnDevice, OnnxRuntime, providers
 from models.phenotypes import PHENOTYPES
+from models.precision import preferred
 from models.report import Inference, Rejection
-from models.runtime import Model, ProviderError, UnknownVariant, installation_fault
+from models.runtime import OUTPUT_TOLERANCE, Model, ProviderError, UnknownVariant, graph_of, installation_fault
 from tests.models import bundles
 from tests.models.bundles import SHIPPED
 
 EXAMPLES = SHIPPED.golden.recordings
+OPENVINO = find_spec("openvino") is not None
+needs_openvino = pytest.mark.skipif(not OPENVINO, reason="OpenVINO is an option: pip install 'ecg2cmr[openvino]'")
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +90,91 @@ def test_a_graph_of_another_size_than_stated_is_refused(copy):
         Model.load(bundles.reseal(copy, embedding={"size": 7}), provider="cpu", threads=1)
 
 
-def test_a_gpu_that_is_not_there_is_an_error_and_never_a_silent_fallback():
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_gpu_that_is_not_there_is_an_error_and_never_a_silent_fallback(provider):
     with pytest.raises(ProviderError, match="pip install"):
-        Model.load(SHIPPED, provider="cuda", threads=1)
+        Model.load(SHIPPED, provider=provider, threads=1)
+
+
+@pytest.mark.skipif(OPENVINO, reason="OpenVINO is installed here")
+def test_openvino_that_is_not_installed_is_an_error_that_tells_how_to_install_it():
+    with pytest.raises(ProviderError, match=r"pip install 'ecg2cmr\[openvino\]'"):
+        Model.load(SHIPPED, provider="openvino", threads=1)
+
+
+@needs_openvino
+@pytest.mark.parametrize("precision", ["fp32", "int8", "fp16"])
+def test_openvino_reproduces_the_golden_examples_and_batches_are_answered_row_by_row(precision):
+    model = Model.load(SHIPPED, provider="openvino", threads=1, precision=precision)
+    together, alone = model.run(SHIPPED.golden.tensors), model.run(SHIPPED.golden.tensors[1:2])
+    for name in OUTPUTS:
+        np.testing.assert_allclose(getattr(together, name)[1:2], getattr(alone, name), rtol=1e-3, atol=1e-3)
+
+
+@needs_openvino
+def test_openvino_and_onnx_runtime_agree_a_hundred_times_better_than_is_asked():
+    ecg = SHIPPED.golden.tensors
+    ours, theirs = (Model.load(SHIPPED, provider=p, threads=1).run(ecg) for p in ("cpu", "openvino"))
+    for name in OUTPUTS:
+        allowed = OUTPUT_TOLERANCE["openvino"] / 100
+        np.testing.assert_allclose(getattr(theirs, name), getattr(ours, name), rtol=allowed, atol=allowed)
+
+
+@needs_openvino
+@pytest.mark.parametrize("threads", [1, 2])
+def test_openvino_is_run_from_several_threads_at_once(threads):
+    model = Model.load(SHIPPED, provider="openvino", threads=threads)
+    rows = [SHIPPED.golden.tensors[i % 3 : i % 3 + 1] for i in range(24)]
+    with ThreadPoolExecutor(4) as pool:
+        found = [answer.mean for answer in pool.map(model.run, rows)]
+    np.testing.assert_allclose(np.concatenate(found[:3]), SHIPPED.golden.mean, rtol=1e-3, atol=1e-3)
+    assert all((answer == found[i % 3]).all() for i, answer in enumerate(found))
+
+
+@needs_openvino
+def test_openvino_refuses_bytes_that_are_no_graph(copy):
+    (copy / MODEL).write_bytes(b"no graph")
+    with pytest.raises(BundleError, match="cannot be run"):
+        Model.load(bundles.reseal(copy), provider="openvino", threads=1)
+
+
+def test_bound_inputs_and_outputs_give_what_unbound_ones_give():
+    session = OnnxRuntime.start(graph_of(SHIPPED, None), "cpu", 1, None).session
+    ecg = {"ecg": SHIPPED.golden.tensors}
+    bound, plain = OnDevice(session, device="cpu").run(ecg), OnnxRuntime(session).run(ecg)
+    for ours, theirs in zip(bound, plain, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_tensorrt_compiles_once_for_every_batch_and_in_the_numbers_of_the_graph_alone(tmp_path):
+    graph = graph_of(SHIPPED, None)
+    (name, options), (rest, _) = providers(graph, "tensorrt", None)
+    assert (name, rest) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
+    assert options["trt_profile_min_shapes"] == "ecg:1x12x5000"
+    assert options["trt_profile_max_shapes"] == "ecg:32x12x5000"
+    assert not any("fp16" in option or "int8" in option or "cache" in option for option in options)
+    (_, kept), _ = providers(replace(graph, precision="fp16"), "tensorrt", tmp_path)
+    assert kept["trt_fp16_enable"] == "1"
+    assert kept["trt_engine_cache_path"] == kept["trt_timing_cache_path"] == str(tmp_path)
+
+
+def test_without_a_choice_the_graph_runs_that_the_manifest_prefers_and_every_report_names_it():
+    model = Model.load(SHIPPED, provider="cpu", threads=1, precision="auto")
+    assert model.precision == preferred(SHIPPED.manifest, "cpu")[0]
+    (answer, refusal) = model.read([EXAMPLES[0], Recording(signal=np.zeros((12, 1000)), sampling_rate=500.0)])
+    assert answer.model.precision == refusal.model.precision == model.precision
+    assert f"in {model.precision} on cpu" in str(model)
+
+
+def test_a_preferred_graph_that_answers_otherwise_here_gives_way_to_the_full_one(copy, caplog):
+    other = bundles.with_variants(copy, tolerance=dict.fromkeys(OUTPUTS, 0.0), ratio=2.0)
+    golden = SHIPPED.golden
+    moved = bundles.with_golden(copy, replace(golden, mean=golden.mean + np.float32(0.0009)))
+    assert preferred(moved.manifest, "cpu")[0] != "fp32"
+    model = Model.load(moved, provider="cpu", threads=1, precision="auto")
+    assert model.precision == "fp32"
+    assert "left out on this machine" in caplog.text
+    assert other.manifest.variants
 
 
 def test_a_precision_that_the_bundle_lacks_is_an_error_that_names_those_it_has(copy):
@@ -154,7 +243,7 @@ def test_what_is_read_is_consistent_and_complete(model):
         assert value.keys() | {a.symbol for a in answer.abstained} == set(PHENOTYPES)
         assert value["LVSV"] == value["LVEDV"] - value["LVESV"]
         assert value["CO"] == value["LVSV"] * answer.heart_rate / 1000.0
-        assert answer.model == SHIPPED.identity
+        assert answer.model == SHIPPED.identity.model_copy(update={"precision": "fp32"})
 
 
 def test_a_signal_without_a_heart_still_gets_an_answer(model):

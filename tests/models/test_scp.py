@@ -342,6 +342,30 @@ def test_a_file_that_contradicts_itself_is_refused_for_its_own_reason(
         read(scp(STEPS, more=more))
 
 
+def pointing(sections: bytes, *pointers: tuple[int, int, int]) -> bytes:
+    """A record of section 0, these sections, and pointers of number, length and place among them."""
+    start = 6 + 16 + 10 * (1 + len(pointers)) + 1
+    placed = [(0, start - 7, 7), *((number, length, start + at) for number, length, at in pointers)]
+    heads = b"".join(struct.pack("<HII", *pointer) for pointer in placed)
+    body = scp_files.section(0, heads, mark=b"SCPECG") + sections
+    tail = struct.pack("<I", len(body) + 6) + body
+    return struct.pack("<H", scp_files.crc(tail)) + tail
+
+
+@pytest.mark.parametrize(("times", "words"), [(2, "twice"), (1024, "more than 1024")])
+def test_a_section_that_is_pointed_to_twice_is_refused(times: int, words: str) -> None:
+    section = scp_files.section(3, bytes(84))
+    with pytest.raises(DecodeError, match=words):
+        read(pointing(section, *[(3, len(section), 0)] * times))
+
+
+def test_a_section_within_another_is_refused() -> None:
+    inner = scp_files.section(4, bytes(984))
+    outer = scp_files.section(3, inner + bytes(84))
+    with pytest.raises(DecodeError, match="in another section"):
+        read(pointing(outer, (3, len(outer), 0), (4, len(inner), 16)))
+
+
 def test_tables_that_switch_in_a_circle_come_to_an_end() -> None:
     circle: list[list[Code]] = [[("1", 1, 0, 2)], [("1", 1, 0, 1), ("0", 1, 1, 7)]]
     tables = scp_huffman.tables(scp_files.huffman(circle))

@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.ecg import LEADS, Filters, Recording, Stated
+from models.ecg import LEADS, Filters, Recording, Stated, decode
+from models.ecg.errors import TruncatedFile
 from models.ecg.formats import csv_table as csv_reader
 from models.ecg.formats import json_document as json_reader
 from models.ecg.measurements import Measurements
 from models.ecg.recording import CANONICAL_STEP
 from models.ecg.writers import csv_table, json_document
-from models.ecg.writers.errors import TextNotAllowed
 from tests.models.ecg_files import made_up_signal
 
 RESTING = Recording(
@@ -88,15 +88,13 @@ def test_other_programs_read_the_same_numbers() -> None:
 def test_what_is_not_known_is_not_made_up() -> None:
     assert json.loads(json_document.write(UNKNOWN)).keys() == {"sampling_rate_hz", "unit", "leads"}
     comments = [line for line in csv_table.write(UNKNOWN).decode().splitlines() if line.startswith("#")]
-    assert comments == ["# fs=333.3333333333333", "# unit=uV"]
+    assert comments == ["# fs=333.3333333333333", f"# samples={UNKNOWN.signal.shape[1]}", "# unit=uV"]
 
 
-@pytest.mark.parametrize("text", ["two\nlines", " blank", "\x00", "x" * 1001])
-def test_texts_that_no_line_of_csv_holds_are_refused(text: str) -> None:
-    for change in ({"patient_id": text}, {"device": text}, {"statements": (text,)}):
-        with pytest.raises(TextNotAllowed):
-            csv_table.write(dataclasses.replace(RESTING, **change))
-    assert WAYS["JSON"](dataclasses.replace(RESTING, patient_id=text)).patient_id == text
+def test_a_table_says_how_long_it_is_and_a_cut_one_is_refused() -> None:
+    whole = csv_table.write(RESTING)
+    with pytest.raises(TruncatedFile, match=r"4999 of the 5000"):
+        decode(whole[: whole.rindex(b"\n", 0, -1) + 1])
 
 
 @pytest.mark.parametrize(

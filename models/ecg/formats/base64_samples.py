@@ -21,9 +21,11 @@ def decode_base64(text: str, what: str) -> bytes:
     DecodeError
         If any other sign stands in it, or it is empty.
     """
+    if not text.isascii():
+        raise DecodeError(f"{what} is no base64")
     try:
         content = binascii.a2b_base64(text.translate(_BLANKS), strict_mode=True)
-    except ValueError as error:  # binascii.Error is one; so is text that is not ASCII
+    except binascii.Error as error:
         raise DecodeError(f"{what} is no base64: {error}") from error
     if not content:
         raise DecodeError(f"{what} is empty")

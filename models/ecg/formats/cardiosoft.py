@@ -24,12 +24,10 @@ from numpy.typing import NDArray
 from models.ecg.errors import DecodeError, MissingMetadata, UnsafeFile
 from models.ecg.formats.number_list import check_length, whole_numbers
 from models.ecg.formats.xml_document import number_at, parse, root_name, text_at
-from models.ecg.leads import arrange
+from models.ecg.leads import MAX_LEADS, arrange
 from models.ecg.patient import age_between, age_in_years, sex_of
 from models.ecg.recording import Filters, Recording
 from models.ecg.stated import Stated
-
-MAX_LEADS = 64
 
 _ROOT = "CardiologyXML"
 _PER_STEP = re.compile(r"(\S+)perLsb", re.IGNORECASE)

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile
-from models.ecg.formats.table import MAX_CELLS, MAX_LEADS, Table, bare, by_lead, recording_of
-from models.ecg.leads import MAX_SAMPLES, lead_name
-from models.ecg.recording import Recording
+from models.ecg.formats.table import MAX_CELLS, Table, bare, by_lead, recording_of
+from models.ecg.leads import MAX_LEADS, MAX_SAMPLES, lead_name
+from models.ecg.recording import Recording, Remark
 from models.ecg.stated import Stated
 
 _MAX_PREFACE = 400  # comment lines before the table
+_MAX_GAPS = MAX_SAMPLES  # cells without a number
 _LINE = 4096  # bytes that are looked at of each of them
 
 _UTF8, _UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _COMMENT = re.compile(r"\s*(\w+(?: \w+)*) ?(?:[=:]| (?=\d))\s*(\S.*)")
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?|nan|NaN|")
 _QUOTED_COMMA = re.compile(rb'"([-+]?\d{1,12}),(\d{1,12})"')
-_EMPTY_CELL = rb"(?:(?<=[%b\n])|^)[ \t]*(?:N/?A|null|None)?[ \t]*(?=[%b\r\n]|$)"
+_EMPTY_CELL = rb"(?:(?<=[%b\n])|^)%b*(?:(?:N/?A|null|None)%b*)?(?=[%b\r\n]|$)"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class _Preface:
     cells: tuple[str, ...]
     start: int
     following: int
+    twice: str | None
+    """What the comments say twice, and differently."""
 
     @property
     def numbers(self) -> bool:
@@ -71,9 +74,28 @@ def read(data: bytes, stated: Stated) -> Recording:
     preface = _preface(text)
     if preface is None:
         raise DecodeError("no table of numbers was found")
+    if preface.twice is not None:
+        raise DecodeError(f"the table says {preface.twice[:40]!r} twice, and differently")
     labels, rows = _rows(text, preface) if preface.sideways else _columns(text, preface)
-    table = Table(rows=rows, labels=labels, said=preface.said, statements=preface.statements)
+    _check_length(rows.shape[1], preface.said.get("samples", ""))
+    table = Table(
+        rows=rows, labels=labels, said=preface.said, statements=preface.statements, remarks=_remarks(text, preface.said)
+    )
     return recording_of(table, stated, "CSV")
+
+
+def _check_length(samples: int, announced: str) -> None:
+    """A table need not say how long it is; ours do."""
+    if announced.isdecimal() and int(announced[:12]) != samples:
+        wrong = TruncatedFile if int(announced[:12]) > samples else DecodeError
+        raise wrong(f"the table has {samples} of the {announced[:12]} samples that it announces")
+
+
+def _remarks(text: bytes, said: dict[str, str]) -> tuple[Remark, ...]:
+    if "samples" in said or text.endswith((b"\n", b"\r")):
+        return ()
+    message = "the last line has no end: if the table was cut there, its last number is another"
+    return (Remark(code="open-end", message=message),)
 
 
 def _utf8(data: bytes) -> bytes:
@@ -89,17 +111,21 @@ def _preface(text: bytes) -> _Preface | None:
         return None
     said: dict[str, str] = {}
     statements: list[str] = []
+    twice: str | None = None
     position = 0
     for _ in range(_MAX_PREFACE):
         end = text.find(b"\n", position)
         end = len(text) if end < 0 else end
         line = text[position : min(end, position + _LINE)].decode(errors="replace").strip("\r\ufeff")
         if line.strip() and not line.startswith("#"):
-            return _first_row(line, said, tuple(statements), position, end + 1)
+            row = _first_row(line, said, tuple(statements), position, end + 1)
+            return row and replace(row, twice=twice)
         if found := _COMMENT.fullmatch(line.lstrip("#").rstrip()):
             key = found[1].lower().replace(" ", "_")
-            statements += [found[2]] if key == "statement" else []
-            said[key] = found[2]
+            if key == "statement":
+                statements.append(found[2])
+            elif said.setdefault(key, found[2]) != found[2]:
+                twice = key
         if end >= len(text):
             break
         position = end + 1
@@ -115,7 +141,7 @@ def _first_row(
     if len(line) >= _LINE - 1:
         line = line[: line.rindex(separator)]  # the rest of a long row would be half a cell
     cells = tuple(cell.strip().strip('"') for cell in line.split(separator))
-    return _Preface(said, statements, separator, cells, position, following)
+    return _Preface(said, statements, separator, cells, position, following, None)
 
 
 def _columns(text: bytes, preface: _Preface) -> tuple[tuple[str, ...] | None, NDArray[np.float64]]:
@@ -156,7 +182,11 @@ def _numbers(body: bytes, separator: str) -> NDArray[np.float64]:
     try:
         return _parse(body, separator)
     except ValueError:
-        filled = re.sub(_EMPTY_CELL % (mark, mark), b"nan", body.strip(b"\r\n"))
+        blank = b" " if mark == b"\t" else rb"[ \t]"
+        empty = _EMPTY_CELL % (mark, blank, blank, mark)
+        filled, gaps = re.subn(empty, b"nan", body.strip(b"\r\n"), count=_MAX_GAPS)
+        if gaps == _MAX_GAPS:
+            raise UnsafeFile(f"a table of {gaps} empty cells is no ECG") from None
         try:
             return _parse(filled, separator)
         except ValueError as error:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from models.ecg.recording import HEAVIEST, TALLEST
+
 _NUMBER = re.compile(r"[-+]?\d{1,9}(?:\.\d{0,9})?")
 _INCH, _POUND = 2.54, 0.45359237  # cm, kg (international yard and pound, 1959)
 _LENGTHS = {"cm": 1.0, "m": 100.0, "mm": 0.1, "in": _INCH, "inch": _INCH, "inches": _INCH}
@@ -38,12 +40,12 @@ def degrees(text: str | None) -> float | None:
 
 def centimetres(text: str | None, unit: str) -> float | None:
     """A height of a person; None for a unit that is not known."""
-    return _within(text, 280, _LENGTHS.get(unit.strip().lower()))
+    return _within(text, TALLEST, _LENGTHS.get(unit.strip().lower()))
 
 
 def kilograms(text: str | None, unit: str) -> float | None:
     """A weight of a person; None for a unit that is not known."""
-    return _within(text, 650, _MASSES.get(unit.strip().lower()))
+    return _within(text, HEAVIEST, _MASSES.get(unit.strip().lower()))
 
 
 def _within(text: str | None, most: float, factor: float | None = 1.0) -> float | None:

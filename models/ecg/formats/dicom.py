@@ -19,7 +19,7 @@ from models.ecg.formats.dicom_file import is_dicom, read_file
 from models.ecg.formats.dicom_groups import Group, choose, group_of, voltages
 from models.ecg.leads import arrange
 from models.ecg.patient import age_between, age_in_years, sex_of
-from models.ecg.recording import Filters, Recording, Remark
+from models.ecg.recording import HEAVIEST, Filters, Recording, Remark
 from models.ecg.stated import Stated
 
 matches = is_dicom
@@ -57,7 +57,7 @@ def read(data: bytes, stated: Stated) -> Recording:
         age=_age(dataset),
         sex=sex_of(dataset.text("PatientSex")),
         height=_height(dataset),
-        weight=_within(dataset.stated("PatientWeight"), 650),
+        weight=_within(dataset.stated("PatientWeight"), HEAVIEST),
         patient_id=dataset.text("PatientID") or None,
         acquired_at=_acquired_at(dataset),
         device=" ".join(filter(None, map(dataset.text, ("Manufacturer", "ManufacturerModelName")))) or None,

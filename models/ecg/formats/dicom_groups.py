@@ -20,11 +20,9 @@ from models.ecg.errors import (
     UnsupportedFormat,
 )
 from models.ecg.formats.dicom_elements import Item
-from models.ecg.leads import MAX_SAMPLES, lead_name
+from models.ecg.leads import MAX_LEADS, MAX_SAMPLES, lead_name
 from models.ecg.recording import INDEPENDENT_LEADS
 from models.ecg.stated import Stated
-
-MAX_CHANNELS = 64
 
 _INTERPRETATIONS = {
     "SB": ("i1", 8),
@@ -80,7 +78,7 @@ def group_of(item: Item) -> Group:
         If it states no rate.
     """
     channels, announced = item.items("ChannelDefinitionSequence"), item.whole("NumberOfWaveformChannels")
-    if not 0 < len(channels) == announced <= MAX_CHANNELS:
+    if not 0 < len(channels) == announced <= MAX_LEADS:
         raise DecodeError(f"{announced} DICOM channels announced, {len(channels)} described")
     rate = item.number("SamplingFrequency")
     if not rate or rate < 0:
@@ -144,6 +142,9 @@ def voltages(item: Item, samples: int, stated: Stated) -> Iterator[NDArray[np.fl
     channels = item.items("ChannelDefinitionSequence")
     raw, padding = _raw(item, len(channels), samples)
     for channel, row in zip(channels, raw.T, strict=True):
+        if stated.leads is None and lead_name(_label(channel) or "") is None:
+            yield np.empty(0)  # a pressure or the like, which is left out, whatever its unit is
+            continue
         step, baseline, unit = _scale(channel, stated)
         voltage = (row.astype(np.float64) * step + baseline) * unit
         if padding:  # padding 0 is written by devices whose zeros are samples: only another value marks a gap

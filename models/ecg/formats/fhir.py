@@ -29,7 +29,6 @@ from models.ecg.formats import json_document
 from models.ecg.formats.fhir_resources import (
     ELECTRIC_POTENTIAL,
     LOINC,
-    MAX_LEADS,
     MAX_OBSERVATIONS,
     MDC,
     MEASUREMENTS,
@@ -48,12 +47,13 @@ from models.ecg.formats.fhir_resources import (
     resources_of,
 )
 from models.ecg.formats.hl7_values import SECONDS, rate_every
-from models.ecg.formats.number_list import numbers
-from models.ecg.leads import arrange, lead_name
+from models.ecg.formats.number_list import MAX_NUMBERS, numbers
+from models.ecg.leads import MAX_LEADS, arrange, lead_name
 from models.ecg.measurements import Measurements
 from models.ecg.patient import age_between, age_in_years, sex_of
 from models.ecg.recording import Recording
 from models.ecg.stated import Stated
+from models.ecg.text import moment
 
 _SYSTEMS = (MDC, "urn:iso:std:iso:11073:10101")
 _MARK = b'"resourceType"'
@@ -87,7 +87,7 @@ def read(data: bytes, stated: Stated) -> Recording:
     labels, rows = _rows(sampled, stated)
     signal, derived, remarks = arrange(zip(stated.agreed_leads(labels, len(rows)), rows, strict=True))
     patient = _patient(referred(observation.subject, "Patient", resources))
-    acquired_at = _moment(observation.day or observation.instant or observation.period.start)
+    acquired_at = moment(observation.day or observation.instant or observation.period.start)
     said = statements.kept(note.text for note in observation.note)
     return Recording(
         signal=signal,
@@ -167,7 +167,12 @@ def _rows(
         labels.append(_label(code))
         if samples.dimensions != 1:
             raise DecodeError(f"component {labels[-1]!r} has {samples.dimensions} dimensions, one lead has one")
+        if lead_name(labels[-1]) is None:
+            rows.append(np.empty(0))  # it is left out, whatever its unit is
+            continue
         rows.extend(_voltages(f"lead {labels[-1]!r} of the FHIR Observation", samples, stated))
+        if sum(map(len, rows)) > MAX_NUMBERS:
+            raise UnsafeFile(f"the FHIR Observation has more than {MAX_NUMBERS} samples, more than any resting ECG")
     return labels, rows
 
 
@@ -213,20 +218,12 @@ def _patient_id(subject: Reference, patient: Patient) -> str | None:
     return next(filter(None, (*known, outside)), None)
 
 
-def _moment(text: str | None) -> datetime | None:
-    """A FHIR dateTime that says at least its day; None for anything else."""
-    try:
-        return datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-
-
 def _age(observation: Observation, patient: Patient, then: datetime | None) -> float | None:
     """As reported, else between birth and recording."""
     for code, quantity in _quantities(observation):
         if code == REPORTED_AGE and quantity.value is not None:
             return age_in_years(f"{quantity.value:.6f} {_AGE_UNITS.get(quantity.named() or '', '?')}")
-    born = _moment(patient.birth)
+    born = moment(patient.birth)
     return age_between(born.date(), then.date()) if born and then else None
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel, Field, ValidationError
 
 from models.ecg.errors import DecodeError
+from models.ecg.leads import MAX_LEADS
 
-MAX_LEADS = 64
 MAX_OBSERVATIONS = 1000
 
 _LARGEST = 1e12  # no quantity of an ECG is larger, in any unit

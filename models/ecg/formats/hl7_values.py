@@ -6,10 +6,11 @@ import re
 from datetime import datetime, timedelta, timezone
 from xml.etree.ElementTree import Element
 
+from models.ecg.text import NUMBER
+
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "\N{MICRO SIGN}s": 1e-6}
 """Of one unit of time (UCUM, and the micro sign that it does not know)."""
 
-_NUMBER = re.compile(r"[-+]?(?:\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})(?:[eE][-+]?\d{1,2})?")
 _TIMESTAMP = re.compile(r"(\d{8}(?:\d\d){0,3})(?:\.(\d{1,9}))?([+-]\d{4})?")
 
 
@@ -27,7 +28,7 @@ def code_of(element: Element) -> str:
 def figure(quantity: Element | None) -> float | None:
     """The number of a physical quantity (PQ); None where it is missing or no number."""
     text = "" if quantity is None else quantity.get("value", "").strip()
-    return float(text) if _NUMBER.fullmatch(text) else None
+    return float(text) if NUMBER.fullmatch(text) else None
 
 
 def rate_every(seconds: float) -> float:

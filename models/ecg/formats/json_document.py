@@ -18,26 +18,40 @@ from numpy.typing import NDArray
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, ValidationError
 
 from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile, UnsupportedFormat
-from models.ecg.leads import MAX_SAMPLES, arrange
+from models.ecg.leads import MAX_LEADS, MAX_SAMPLES, arrange
 from models.ecg.measurements import plausible
 from models.ecg.patient import age_in_years, height_of, sex_of, weight_of
 from models.ecg.recording import INDEPENDENT_LEADS, LEADS, Filters, Recording
 from models.ecg.stated import Stated
 from models.ecg.statements import kept, paced
+from models.ecg.text import moment
 
 MAX_DEPTH = 16
 MAX_CONTAINERS = 100_000
-MAX_LEADS = 64
 MAX_CELLS = 12 * MAX_SAMPLES
 """Numbers of one document, each an object of its own until it is in an array."""
 
 _DERIVABLE = tuple(lead for lead in LEADS if lead not in INDEPENDENT_LEADS)
 _WANTED = 'send {"sampling_rate_hz": …, "unit": …, "leads": {name: samples}}, or "signal" and "lead_names"'
 _OTHERS = bytes(set(range(256)) - set(b"[]{}"))
+_PARTS = {**dict.fromkeys((b"[", b"]", b"{", b"}", b":"), MAX_CONTAINERS), b'"': 4 * MAX_CONTAINERS}
 _NAN = re.compile(rb"(?<=[\[,\s])NaN(?=[\],\s])")
 
 # A sender's own identifier may be a number; everything else keeps its type.
 _Text = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
+
+
+def _moment(value: object) -> datetime:
+    """Never from a number, which pydantic would count as seconds since 1970."""
+    found = moment(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("a date is needed, as 2026-03-01T10:20:30+01:00")
+    return found
+
+
+_Moment = Annotated[datetime, BeforeValidator(_moment)]
+
+_SPELLINGS = {"sampling rate": ("sampling_rate_hz", "sampling_rate", "fs"), "unit": ("unit", "units")}
 
 
 class _Patient(BaseModel, extra="ignore"):
@@ -58,11 +72,11 @@ class _Document(BaseModel, extra="ignore"):
     """Everything but the samples, which are checked faster below."""
 
     sampling_rate: Annotated[float, Field(gt=0, strict=True)] | None = Field(
-        None, validation_alias=AliasChoices("sampling_rate_hz", "sampling_rate", "fs")
+        None, validation_alias=AliasChoices(*_SPELLINGS["sampling rate"])
     )
-    unit: str | None = Field(None, validation_alias=AliasChoices("unit", "units"))
+    unit: str | None = Field(None, validation_alias=AliasChoices(*_SPELLINGS["unit"]))
     lead_names: list[str] | None = None
-    acquired_at: datetime | None = None
+    acquired_at: _Moment | None = None
     device: str | None = None
     paced: bool | None = None
     patient: _Patient = _Patient()
@@ -144,19 +158,24 @@ def _parse(data: bytes) -> dict[str, object]:
 
 
 def _check_nesting(data: bytes) -> None:
-    """Count brackets before anything is built from them; those within strings count too, which no ECG minds."""
-    brackets = np.frombuffer(data.translate(None, _OTHERS), np.uint8)
-    opening = (brackets == ord("[")) | (brackets == ord("{"))
-    if np.count_nonzero(opening) > MAX_CONTAINERS:
+    """Count marks before anything is built from them; those within strings count too, which no ECG minds."""
+    if any(data.count(mark) > most for mark, most in _PARTS.items()):
         raise UnsafeFile(f"the JSON document has more than {MAX_CONTAINERS} parts")
     if data.count(b",") > MAX_CELLS:
         raise UnsafeFile(f"the JSON document has more than {MAX_CELLS} numbers, more than any resting ECG")
-    depth = np.cumsum(np.where(opening, 1, -1))
+    if data.count(b"NaN") > MAX_SAMPLES:
+        raise UnsafeFile(f"more than {MAX_SAMPLES} samples of the JSON document are missing")
+    brackets = np.frombuffer(data.translate(None, _OTHERS), np.uint8)
+    depth = np.cumsum(np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1))
     if depth.max(initial=0) > MAX_DEPTH:
         raise UnsafeFile(f"the JSON document is nested deeper than {MAX_DEPTH} levels")
 
 
 def _validated(content: dict[str, object]) -> _Document:
+    for what, names in _SPELLINGS.items():
+        said = [content[name] for name in names if name in content]
+        if any(each != said[0] for each in said):
+            raise DecodeError(f"the JSON document states its {what} twice, and differently")
     described = {key: value for key, value in content.items() if key not in {"leads", "signal"}}
     try:
         return _Document.model_validate(described)
@@ -170,6 +189,8 @@ def _rows(content: dict[str, object], names: list[str] | None) -> tuple[list[str
     """Labels, if there are any, and the list of samples of each lead."""
     leads, signal = content.get("leads"), content.get("signal")
     if isinstance(leads, dict) and signal is None:
+        if len(leads) > MAX_LEADS:
+            raise UnsafeFile(f"{len(leads)} leads are no ECG")
         return list(leads), list(leads.values())
     if isinstance(leads, list) and names is None and all(isinstance(name, str) for name in leads):
         names = leads

@@ -24,7 +24,8 @@ MAX_ARRAYS = 100
 _HEADER = 128
 _MATRIX, _COMPRESSED = 14, 15
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
-_TEXTS = {16: "utf-8", 17: "utf-16", 18: "utf-32"}
+_WHOLE = range(1, 7)
+_TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 _CELL, _CHAR = 1, 4
 _LONGEST_SHAPE, _LONGEST_TEXT = 64, 4096  # bytes
 _CLASSES = range(6, 16)  # double, single, and the whole numbers of 8 to 64 bits
@@ -114,6 +115,8 @@ def _matrix(element: _Bytes, *, inner: bool = False) -> tuple[str, NDArray[np.ge
     if len(parts) < 3 or len(parts[0][1].data) != 8 or len(parts[1][1].data) > _LONGEST_SHAPE:
         return "", None
     (flags,) = struct.unpack_from(f"{element.order}I", parts[0][1].data)
+    if parts[1][0] not in _WHOLE:
+        raise DecodeError("the dimensions of an array in the MAT file are no whole numbers")
     shape = [int(size) for size in parts[1][1].numbers(parts[1][0])]
     name = parts[2][1].data.decode("latin-1")[:63]
     if flags & 0xFF == _CELL:
@@ -130,18 +133,27 @@ def _shaped(part: tuple[int, _Bytes], kind: int, shape: list[int]) -> NDArray[np
     flat: NDArray[np.generic] = _letters(*part) if kind == _CHAR else part[1].numbers(part[0])
     if any(size < 0 for size in shape) or np.prod(shape, dtype=object) != flat.size:
         raise DecodeError(f"an array of the MAT file has {flat.size} elements, which shape {shape[:8]} does not")
-    array = flat.reshape(shape, order="F")
-    return np.array(["".join(row) for row in array.tolist()]) if kind == _CHAR and array.ndim == 2 else array
+    try:
+        array = flat.reshape(shape, order="F")
+    except ValueError as error:  # of no elements, and beyond all memory in its other dimensions; or too many of those
+        raise DecodeError("an array of the MAT file has an impossible shape") from error
+    if kind != _CHAR or array.ndim != 2:
+        return array
+    return np.array(["".join(row) for row in array.tolist()] if array.size else [])
 
 
 def _letters(kind: int, element: _Bytes) -> NDArray[np.str_]:
-    """Single letters: as text, or as numbers of them."""
-    if kind in _TEXTS:
-        encoding = _TEXTS[kind] + ("" if kind == 16 else "-le" if element.order == "<" else "-be")
-        text = element.data.decode(encoding, errors="replace")
-    else:
-        text = "".join(chr(int(code)) for code in element.numbers(kind).tolist() if 0 <= code < 0x110000)
-    return np.array(list(text), dtype="U1")
+    """Single letters; one that takes two of UTF-16 has an empty one behind it, as the dimensions count both."""
+    encoding = _TEXTS.get(kind)
+    if encoding is None:
+        raise DecodeError(f"an element of type {kind} in the MAT file holds no text")
+    if encoding in ("utf-16", "utf-32"):
+        encoding += "-le" if element.order == "<" else "-be"
+    text = element.data.decode(encoding, errors="replace")
+    letters = list(text)
+    if encoding.startswith("utf-16"):
+        letters = [part for letter in text for part in (letter, "")[: 1 + (letter > "\uffff")]]
+    return np.array(letters, dtype="U1")
 
 
 def _texts(cells: list[tuple[int, _Bytes]]) -> NDArray[np.generic] | None:

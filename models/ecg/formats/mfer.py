@@ -23,12 +23,11 @@ from models.ecg.errors import DecodeError, MissingLeads, UnsafeFile
 from models.ecg.formats import mfer_frame
 from models.ecg.formats.mfer_definitions import Definition, definitions
 from models.ecg.formats.mfer_frame import NULL, OFFSET, SKEW, Channel
-from models.ecg.leads import MAX_SAMPLES, arrange, lead_name
-from models.ecg.patient import OLDEST, age_between
-from models.ecg.recording import Filters, Recording, Remark, Sex
+from models.ecg.leads import MAX_LEADS, MAX_SAMPLES, arrange, lead_name
+from models.ecg.patient import age_between
+from models.ecg.recording import OLDEST, Filters, Recording, Remark, Sex
 from models.ecg.stated import Stated
 
-MAX_CHANNELS = 64
 MAX_FRAMES = 1000
 
 _CHANNELS, _POINTER, _WAVES = 0x05, 0x07, 0x1E
@@ -104,7 +103,7 @@ def _frames(data: bytes) -> tuple[list[_Frame], dict[int, list[Definition]]]:
             _define(common if each.channel is None else own[each.channel], each)
         elif each.tag == _CHANNELS:
             count, own = each.number() if each.value else 1, defaultdict(dict)
-            if not 0 < count <= MAX_CHANNELS:
+            if not 0 < count <= MAX_LEADS:
                 raise UnsafeFile(f"{count} channels are no ECG")
         elif each.tag == _POINTER:
             pointer = each.number() if each.value else None

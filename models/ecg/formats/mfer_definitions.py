@@ -11,7 +11,7 @@ from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile
 MAX_DEFINITIONS = 50_000
 MAX_DEPTH = 8
 
-_ZERO, _BYTE_ORDER, _ATTRIBUTES, _SET, _END = 0x00, 0x01, 0x3F, 0x67, 0x80
+_BYTE_ORDER, _ATTRIBUTES, _SET, _END = 0x01, 0x3F, 0x67, 0x80
 _INDEFINITE = 0x80
 _PADDING = re.compile(rb"\0+")
 

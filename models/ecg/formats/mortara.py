@@ -29,13 +29,12 @@ from models.ecg.formats.base64_samples import decode_base64, words
 from models.ecg.formats.device_values import centimetres, degrees, hertz, kilograms, milliseconds, per_minute
 from models.ecg.formats.number_list import check_length
 from models.ecg.formats.xml_document import number_of, parse, root_name
-from models.ecg.leads import arrange
+from models.ecg.leads import MAX_LEADS, arrange
 from models.ecg.measurements import Measurements
 from models.ecg.patient import age_between, age_in_years, sex_of
 from models.ecg.recording import Filters, Recording
 from models.ecg.stated import Stated
-
-MAX_LEADS = 64
+from models.ecg.text import moment
 
 _ROOT = "ECG"
 _CLOCK = re.compile(r"^(\d{8})(\d{6})$")
@@ -123,12 +122,7 @@ def _samples(label: str, row: Element) -> NDArray[np.float64]:
 def _acquired_at(document: Element) -> datetime | None:
     """With its zone where the file states one."""
     digits = _CLOCK.sub(r"\1T\2", document.get("ACQUISITION_TIME", "").strip())
-    for text in (document.get("ACQUISITION_TIME_XML", "").strip(), digits):
-        try:
-            return datetime.fromisoformat(text)
-        except ValueError:
-            continue
-    return None
+    return moment(document.get("ACQUISITION_TIME_XML")) or moment(digits)
 
 
 def _age(document: Element, subject: dict[str, str], then: datetime | None) -> float | None:

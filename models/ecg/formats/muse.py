@@ -33,13 +33,11 @@ from models.ecg.formats.base64_samples import decode_base64, words
 from models.ecg.formats.device_values import centimetres, degrees, hertz, kilograms, milliseconds, per_minute
 from models.ecg.formats.number_list import check_length
 from models.ecg.formats.xml_document import number_at, number_of, parse, root_name, text_at
-from models.ecg.leads import arrange
+from models.ecg.leads import MAX_LEADS, arrange
 from models.ecg.measurements import UNMEASURED, Measurements
 from models.ecg.patient import age_between, age_in_years, sex_of
 from models.ecg.recording import Filters, Recording, Remark
 from models.ecg.stated import Stated
-
-MAX_LEADS = 64
 
 _ROOT = "RestingECG"
 _OFFSETS = ("LeadTimeOffset", "LeadOffsetFirstSample", "FirstSampleBaseline")

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, UnsupportedFormat
-from models.ecg.formats.table import MAX_LEADS, Table, by_lead, recording_of
+from models.ecg.formats.table import Table, by_lead, recording_of
+from models.ecg.leads import MAX_LEADS
 from models.ecg.recording import Recording
 from models.ecg.stated import Stated
 

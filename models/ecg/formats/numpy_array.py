@@ -23,7 +23,8 @@ from models.ecg.stated import Stated
 
 _SIGNATURE = b"\x93NUMPY"
 _MAX_HEADER = 4096
-_TYPE = re.compile(r"[<>|=]?(?:f[248]|[iu][1248]|U\d{1,3})")
+_TYPE = re.compile(r"[<>|=]?(?:f[248]|[iu][1248]|U[1-9]\d{0,2})")
+_LETTERS = 0x110000  # of Unicode
 
 
 def matches(data: bytes) -> bool:
@@ -64,7 +65,18 @@ def array_of(data: bytes) -> NDArray[np.generic]:
     if count * dtype.itemsize < len(data) - start:
         raise DecodeError(f"the file holds more than its array of shape {shape}")
     flat = np.frombuffer(data, dtype, offset=start)
-    return flat.reshape(shape, order="F" if fortran else "C")
+    if dtype.kind == "U":
+        _check_letters(flat.view(np.dtype("u4").newbyteorder(dtype.byteorder)))
+    try:
+        return flat.reshape(shape, order="F" if fortran else "C")
+    except ValueError as error:  # of no elements, and beyond all memory in its other dimensions
+        raise DecodeError("the NumPy array has an impossible shape") from error
+
+
+def _check_letters(codes: NDArray[np.uint32]) -> None:
+    """Refuse text of more than letters: NumPy makes it a str without a look, and Python fails on that."""
+    if ((codes >= _LETTERS) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any():
+        raise DecodeError("the NumPy array holds text that is none")
 
 
 def _header(data: bytes) -> tuple[tuple[str, bool, tuple[int, ...]], int]:

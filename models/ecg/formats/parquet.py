@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile, UnsupportedFormat
-from models.ecg.formats.table import MAX_LEADS, Table, bare, recording_of
-from models.ecg.leads import MAX_SAMPLES, lead_name
+from models.ecg.formats.table import Table, bare, recording_of
+from models.ecg.leads import MAX_LEADS, MAX_SAMPLES, lead_name
 from models.ecg.recording import Recording
 from models.ecg.stated import Stated
 
@@ -79,7 +79,9 @@ def _table(data: bytes) -> Any:  # a pyarrow.Table, which has no types
         file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True, **limits)
         _check_sizes(file.metadata)
         return file.read(use_threads=False)
-    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise DecodeError("the Parquet file is damaged") from error
 
 

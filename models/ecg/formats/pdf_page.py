@@ -1,22 +1,23 @@
 """PDF page: the lines and words that one page draws, with pdfminer.six within limits of our own.
 
 pdfminer inflates without a bound and draws without a deadline, so that sizes are looked at first: how far each stream
-inflates, by how much a page draws, and how long it takes. What slips through (streams compressed twice, names in
-disguise) is left to the limits of the process that reads.
+inflates, by how much a page draws, and how long it takes. A stream is compressed once, and perhaps
+written in letters (ASCII85) then, as ReportLab does, or neither.
 """
 
 from __future__ import annotations
 
 import io
-import re
 import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pdfminer.ascii85 import ascii85decode
 from pdfminer.converter import PDFPageAggregator
 from pdfminer.layout import LTChar, LTContainer, LTItem
 from pdfminer.pdfcolor import PDFColorSpace
@@ -25,7 +26,7 @@ from pdfminer.pdfdocument import PDFDocument, PDFPasswordIncorrect
 from pdfminer.pdfinterp import PDFGraphicState, PDFPageInterpreter, PDFResourceManager, PDFStackT, PDFTextState
 from pdfminer.pdfpage import PDFPage
 from pdfminer.pdfparser import PDFParser
-from pdfminer.pdftypes import PDFStream, resolve1
+from pdfminer.pdftypes import LITERALS_ASCII85_DECODE, LITERALS_FLATE_DECODE, PDFStream, resolve1
 from pdfminer.psparser import literal_name
 from pdfminer.utils import PathSegment
 
@@ -47,8 +48,9 @@ MAX_PAGES = 3
 SECONDS = 1.5
 """For all pages; the report of formats.md takes 0.1 s."""
 
-_STREAM = re.compile(rb"stream\r?\n")
-_ODD_FILTERS = re.compile(rb"/(?:LZWDecode|RunLengthDecode|LZW|RL)\b|/Fl(?:ateDecode)?\s*/Fl")
+MAX_PREDICTED = 2**18
+"""Bytes of a stream that pdfminer turns one by one after they are inflated, as those of a table of objects."""
+
 _ALL = bytes(range(256))
 _LETTERS = bytes(range(65, 91)) + bytes(range(97, 123))
 _BRACKETS = b"([<{%/"
@@ -87,10 +89,10 @@ def pages(data: bytes) -> Iterator[Page]:
     _check(data)
     budget = _Budget()
     try:
-        document = PDFDocument(PDFParser(io.BytesIO(data)))
+        document = PDFDocument(_Parser(io.BytesIO(data)))
         for page in islice(PDFPage.create_pages(document), MAX_PAGES):
             yield _drawn(page, budget)
-    except EcgError:
+    except (EcgError, MemoryError):
         raise
     except PDFPasswordIncorrect as error:
         raise DecodeError("the PDF is encrypted: send it without a password") from error
@@ -108,22 +110,56 @@ def _check(data: bytes) -> None:
         raise UnsafeFile(f"the PDF has more than {MAX_OBJECTS} objects, more than the report of an ECG")
     if data.count(b"stream") > 2 * MAX_OBJECTS or len(data) - len(data.translate(None, _BRACKETS)) > MAX_PARTS:
         raise UnsafeFile("the PDF has more parts than the report of an ECG")
-    if _ODD_FILTERS.search(data):
-        raise UnsafeFile("the PDF is compressed in a way that no report of an ECG needs")
+
+
+class _Parser(PDFParser):
+    """Looks at each stream before pdfminer inflates it."""
+
     left = MAX_INFLATED
-    for start in _STREAM.finditer(data):
-        left -= _inflated_size(memoryview(data)[start.end() :], left)
-        if left <= 0:
+
+    def push(self, *objs: tuple[int, Any]) -> None:  # of any type that a PDF has
+        """Take what was parsed; a picture, which may be large, without its content, as it is no curve."""
+        for _, each in objs:
+            if isinstance(each, PDFStream) and literal_name(each.get("Subtype")) == "Image":
+                each.rawdata = b""
+            elif isinstance(each, PDFStream):
+                self._pay(each)
+        super().push(*objs)
+
+    def _pay(self, stream: PDFStream) -> None:
+        if stream.decipher is not None:
+            raise DecodeError("the PDF is encrypted: send it without a password")
+        predicted = stream.get_any(("DP", "DecodeParms", "FDecodeParms")) is not None
+        most = min(self.left, MAX_PREDICTED) if predicted else self.left
+        size = _inflated_size(_deflated(stream), most)
+        if size > most:
             raise UnsafeFile(f"the PDF inflates to more than {MAX_INFLATED >> 20} MB")
+        self.left -= size
 
 
-def _inflated_size(stream: memoryview, most: int) -> int:
-    """Bytes that a stream inflates to, or a little more than `most`; 0 where it is not deflated."""
+def _deflated(stream: PDFStream) -> bytes:
+    """What pdfminer inflates of a stream, whose filters stand with it; nothing where it has none."""
+    filters = stream.get_any(("F", "Filter"), [])
+    names, content = filters if isinstance(filters, list) else [filters], stream.rawdata or b""
+    if len(names) == 2 and names[0] in LITERALS_ASCII85_DECODE:
+        names, content = names[1:], ascii85decode(content)
+    if len(names) > 1 or any(name not in LITERALS_FLATE_DECODE for name in names):
+        raise UnsafeFile("the PDF is compressed in a way that no report of an ECG needs")
+    return content if names else b""
+
+
+def _inflated_size(content: bytes, most: int) -> int:
+    """Bytes that a stream inflates to, or one more than `most`; a damaged one pdfminer would mend, byte by byte."""
+    if not content:
+        return 0
     inflate = zlib.decompressobj()
     try:
-        return len(inflate.decompress(stream[:MAX_BYTES], most + 1))
-    except zlib.error:
-        return 0
+        size = len(inflate.decompress(content, most + 1))
+    except zlib.error as error:
+        raise DecodeError("a stream of the PDF is damaged") from error
+    if size <= most and not inflate.eof:
+        raise DecodeError("a stream of the PDF ends too early")
+    return size
 
 
 class _Budget:

@@ -32,6 +32,7 @@ from models.ecg.measurements import UNMEASURED, Measurements
 from models.ecg.patient import age_between, age_in_years, sex_of
 from models.ecg.recording import Recording, Remark
 from models.ecg.stated import Stated
+from models.ecg.text import moment
 
 SECONDS = 10
 """Of ECG; what follows ends in the calibration pulse."""
@@ -121,10 +122,7 @@ def _acquired_at(document: Element) -> datetime | None:
     acquisition = document.find("dataacquisition")
     if acquisition is None:
         return None
-    try:
-        return datetime.fromisoformat(f"{acquisition.get('date', '')} {acquisition.get('time', '')}".strip())
-    except ValueError:
-        return None
+    return moment(f"{acquisition.get('date', '')} {acquisition.get('time', '')}")
 
 
 def _age(person: Element, then: datetime | None) -> float | None:

@@ -77,6 +77,8 @@ def digitized(data: bytes, kind: str, stated: Stated) -> Recording:
         raise UnsupportedFormat(f"this is {kind}, and pictures are not digitised here: {_INSTEAD}")
     recording = _ask(installed[0], data, kind)
     stated.agreed_rate(recording.sampling_rate)
+    stated.agreed_unit("mV")
+    stated.agreed_leads(recording.leads, len(recording.leads))
     message = f"read from {kind} by the digitizer {installed[0].name!r}: as exact as that is"
     remark = Remark(code="digitized", message=message)
     return dataclasses.replace(recording, source_format=kind.split(" ", 1)[1], remarks=(*recording.remarks, remark))

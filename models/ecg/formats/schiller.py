@@ -31,13 +31,12 @@ from models.ecg.errors import DecodeError, MissingMetadata, UnsafeFile, Unsuppor
 from models.ecg.formats.device_values import centimetres, kilograms, per_minute
 from models.ecg.formats.number_list import check_length, whole_numbers
 from models.ecg.formats.xml_document import number_at, parse, root_name, text_at
-from models.ecg.leads import arrange
+from models.ecg.leads import MAX_LEADS, arrange
 from models.ecg.measurements import Measurements
 from models.ecg.patient import age_between, sex_of
 from models.ecg.recording import Recording
 from models.ecg.stated import Stated
-
-MAX_LEADS = 64
+from models.ecg.text import moment
 
 _ROOT = "com.xiriuz.sema.xml.schillerEDI.SchillerEDI"
 _ANSWERS = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
@@ -128,19 +127,12 @@ def _acquired_at(document: Element) -> datetime | None:
     """Day, with the time of day to the millisecond where it is there."""
     place = "examdescript/startdatetime"
     day, clock = text_at(document, f"{place}/date"), text_at(document, f"{place}/time")
-    return _moment(f"{day}T{clock[:6]}.{clock[6:9]:0<3}") or _moment(day)
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
+    return moment(f"{day}T{clock[:6]}.{clock[6:9]:0<3}") or moment(day)
 
 
 def _age(document: Element, then: datetime | None) -> float | None:
     """Between birth and recording: no age is stated."""
-    birth = _moment(text_at(document, "patdata/birthdate"))
+    birth = moment(text_at(document, "patdata/birthdate"))
     return None if birth is None or then is None else age_between(birth.date(), then.date())
 
 

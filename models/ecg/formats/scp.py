@@ -22,8 +22,6 @@ from models.ecg.stated import Stated
 
 matches = is_record
 
-_LONG_RHYTHM = 12
-
 
 def read(data: bytes, stated: Stated) -> Recording:
     """Read the rhythm of all leads.

@@ -6,8 +6,8 @@ import struct
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time, timedelta, timezone
 
-from models.ecg.patient import OLDEST, age_between
-from models.ecg.recording import Filters, Sex
+from models.ecg.patient import age_between
+from models.ecg.recording import HEAVIEST, OLDEST, TALLEST, Filters, Sex
 
 Tags = Mapping[int, bytes]
 
@@ -18,7 +18,6 @@ _LAST = 255
 _PER_YEAR = {1: 1.0, 2: 12.0, 3: 365.25 / 7, 4: 365.25, 5: 365.25 * 24}
 _CENTIMETRES = {1: 1.0, 2: 2.54, 3: 0.1}
 _KILOGRAMS = {1: 1.0, 2: 1e-3, 3: 0.45359237, 4: 0.028349523125}
-_TALLEST, _HEAVIEST = 280.0, 650.0  # what a recording admits
 _SEXES: dict[int, Sex] = {1: "M", 2: "F"}
 _NOTCHES = ((0x1, 60.0), (0x2, 50.0))
 _PACEMAKER = 42  # among the codes of medical history, table 0
@@ -86,12 +85,12 @@ def sex(tags: Tags) -> Sex | None:
 
 def height(tags: Tags) -> float | None:
     """Centimetres."""
-    return _quantity(tags, _HEIGHT, _CENTIMETRES, _TALLEST)
+    return _quantity(tags, _HEIGHT, _CENTIMETRES, TALLEST)
 
 
 def weight(tags: Tags) -> float | None:
     """Kilograms."""
-    return _quantity(tags, _WEIGHT, _KILOGRAMS, _HEAVIEST)
+    return _quantity(tags, _WEIGHT, _KILOGRAMS, HEAVIEST)
 
 
 def has_pacemaker(tags: Tags) -> bool:

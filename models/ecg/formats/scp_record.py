@@ -14,6 +14,7 @@ _MARK = b"SCPECG"
 _POINTER = struct.Struct("<HII")  # number, length, index of the first byte, from 1
 _SECTION = struct.Struct("<HHIBB")
 _STANDARD = range(12)
+_MOST_POINTERS = 1024  # numbers of sections, those of the manufacturer among them (clause 5.2)
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,15 @@ def sections(data: bytes) -> dict[int, Section]:
     if crc_hqx(memoryview(record)[2:], 0xFFFF) != stored:
         raise ChecksumMismatch("the CRC of the SCP-ECG record does not fit its bytes")
     pointers = _section(record, 0, _SECTION.unpack_from(record, _PREAMBLE)[2], _PREAMBLE).content
-    found = {}
+    if len(pointers) > _MOST_POINTERS * _POINTER.size:
+        raise DecodeError(f"section 0 of the SCP-ECG file points to more than {_MOST_POINTERS} sections")
+    found: dict[int, Section] = {}
+    left = size
     for number, length, index in _POINTER.iter_unpack(pointers[: len(pointers) // 10 * 10]):
         if length and number in _STANDARD:
+            left -= length
+            if number in found or left < 0:  # each is copied and summed: what lies twice in the file costs twice
+                raise DecodeError(f"section {number} of the SCP-ECG file is there twice, or lies in another section")
             found[number] = _section(record, number, length, index - 1)
     return found
 

@@ -17,10 +17,8 @@ from models.ecg.formats import scp_beats, scp_huffman
 from models.ecg.formats.scp_huffman import Table, Values
 from models.ecg.formats.scp_leads import label_of
 from models.ecg.formats.scp_record import Section
-from models.ecg.leads import MAX_SAMPLES, lead_name
+from models.ecg.leads import MAX_LEADS, MAX_SAMPLES, lead_name
 from models.ecg.recording import INDEPENDENT_LEADS
-
-MAX_LEADS = 64
 
 _SUBTRACTED, _ALL_AT_ONCE = 0x1, 0x4
 _FIRST_WITHOUT_BIMODAL = 30  # protocol 3.0 reserves the byte

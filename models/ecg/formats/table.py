@@ -5,22 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, UnsafeFile
-from models.ecg.leads import MAX_SAMPLES, arrange
+from models.ecg.leads import MAX_LEADS, MAX_SAMPLES, arrange
 from models.ecg.measurements import plausible
 from models.ecg.patient import age_in_years, height_of, sex_of, weight_of
-from models.ecg.recording import Filters, Recording
+from models.ecg.recording import Filters, Recording, Remark
 from models.ecg.stated import Stated
 from models.ecg.statements import kept, paced
+from models.ecg.text import moment
 from models.ecg.units import millivolts_per
 
-MAX_LEADS = 64
 MAX_CELLS = 16 * MAX_SAMPLES
 """Of one table: 64 MB as floating point numbers, of which two or three exist at a time."""
 
@@ -60,6 +59,7 @@ class Table:
     labels: tuple[str, ...] | None
     said: Mapping[str, str]
     statements: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 def recording_of(table: Table, stated: Stated, source_format: str) -> Recording:
@@ -91,7 +91,7 @@ def recording_of(table: Table, stated: Stated, source_format: str) -> Recording:
         height=height_of(said.get("height")),
         weight=weight_of(said.get("weight")),
         patient_id=said.get("patient_id") or None,
-        acquired_at=_moment(said.get("acquired_at")),
+        acquired_at=moment(said.get("acquired_at")),
         device=said.get("device") or None,
         filters=Filters(**{name: _number(said.get(name)) or None for name in ("high_pass", "low_pass", "notch")}),
         paced=paced(statements) if answer is None else answer,
@@ -99,7 +99,7 @@ def recording_of(table: Table, stated: Stated, source_format: str) -> Recording:
         statements=statements,
         source_format=source_format,
         derived=derived,
-        remarks=remarks,
+        remarks=remarks + table.remarks,
     )
 
 
@@ -126,9 +126,11 @@ def _rate(said: Mapping[str, str], rows: NDArray[np.float64], clocks: list[re.Ma
     rates = {_hertz(value) for key, value in said.items() if key in RATE_KEYS}
     if len(rates) > 1:
         raise DecodeError(f"the file states several sampling rates: {', '.join(f'{rate:g}' for rate in sorted(rates))}")
-    if rates:
-        return rates.pop()
-    return next((_pace(row, clock[1] or "s") for row, clock in zip(rows, clocks, strict=True) if clock), None)
+    pace = next((_pace(row, clock[1] or "s") for row, clock in zip(rows, clocks, strict=True) if clock), None)
+    said_rate = next(iter(rates), None)
+    if pace is not None and said_rate is not None and abs(pace - said_rate) > _ROUNDING * said_rate + 1 / len(rows[0]):
+        raise DecodeError(f"the file states {said_rate:g} Hz, and its time column runs at {pace:g} Hz")
+    return pace if said_rate is None else said_rate
 
 
 def _hertz(text: str) -> float:
@@ -170,13 +172,6 @@ def bare(label: str) -> str:
     """A label without its unit."""
     found = _unit_in(label)
     return label.rstrip().removesuffix(found[0]) if found else label
-
-
-def _moment(text: str | None) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
 
 
 def _number(text: str | None) -> float | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from models.ecg import statements
 from models.ecg.patient import age_in_years, sex_of
-from models.ecg.recording import Sex
+from models.ecg.recording import HEAVIEST, TALLEST, Sex
 
 _TAG = re.compile(r"<([A-Za-z ]{1,40})>:?([^<]*)")
 _FIELD = re.compile(r"([A-Za-z]{1,40})\s{0,8}:(.*)")
@@ -42,12 +42,12 @@ class Comments:
     @property
     def height(self) -> float | None:
         """Centimetres."""
-        return _size(self.fields.get("height"), {"cm": 1.0, "m": 100.0}, least=20, most=280)
+        return _size(self.fields.get("height"), {"cm": 1.0, "m": 100.0}, least=20, most=TALLEST)
 
     @property
     def weight(self) -> float | None:
         """Kilograms."""
-        return _size(self.fields.get("weight"), {"kg": 1.0}, least=0.2, most=650)
+        return _size(self.fields.get("weight"), {"kg": 1.0}, least=0.2, most=HEAVIEST)
 
     @property
     def device(self) -> str | None:
@@ -66,7 +66,7 @@ def read(lines: Iterable[str]) -> Comments:
     said: list[str] = []
     section = ""
     for line in map(str.strip, lines):
-        tags, named = _TAG.findall(line), _FIELD.fullmatch(line)
+        tags, named = _TAG.findall(line) if line.startswith("<") else [], _FIELD.fullmatch(line)
         pairs = tags if tags or section in _DIAGNOSES or named is None else [named.groups()]
         section = tags[-1][0].strip().lower() if tags else section
         for name, value in ((name.strip().lower(), value.strip()) for name, value in pairs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +45,8 @@ def read_files(files: Mapping[str, bytes], stated: Stated) -> Recording:
     if len(headers) != 1:
         raise DecodeError(f"the archive holds {len(headers)} WFDB headers, send one record at a time")
     header = parse(headers[0])
-    scales = [stated.agreed_unit(signal.unit) / signal.gain for signal in header.signals]
     labels = stated.agreed_leads(_descriptions(header), len(header.signals))
+    scales = [_scale(signal, label, stated) for signal, label in zip(header.signals, labels, strict=True)]
     rate = stated.agreed_rate(_rate(header, labels))
     millivolts = map(_millivolts, read_signals(header, files), header.signals, scales)
     channels = zip(labels, _aligned(header, millivolts), strict=True)
@@ -66,6 +67,19 @@ def read_files(files: Mapping[str, bytes], stated: Stated) -> Recording:
         derived=derived,
         remarks=remarks + _remarks(header),
     )
+
+
+def parts_of(files: Mapping[str, bytes]) -> set[str]:
+    """The headers, the signal files that they name, and annotation files: those have a record's name before the dot."""
+    headers = {name: content for name, content in files.items() if is_header(content)}
+    signals = {signal.file for content in headers.values() for signal in parse(content).signals}
+    records = {PurePosixPath(name).stem for name in headers}
+    return {*headers, *signals, *(name for name in files if PurePosixPath(name).stem in records)}
+
+
+def _scale(signal: Signal, label: str, stated: Stated) -> float:
+    """Millivolts in one step; a signal that is no lead may have a unit that is no voltage, and is left out."""
+    return stated.agreed_unit(signal.unit) / signal.gain if lead_name(label) else 1.0
 
 
 def _descriptions(header: Header) -> list[str] | None:

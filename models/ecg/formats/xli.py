@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ecg.errors import DecodeError, TruncatedFile, UnsafeFile
-
-MAX_LEADS = 64
+from models.ecg.leads import MAX_LEADS
 
 _HEADER = struct.Struct("<Ihh")
 _CODE_BITS = 10

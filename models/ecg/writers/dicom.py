@@ -16,7 +16,7 @@ from models.ecg.formats.dicom_annotations import CONCEPTS
 from models.ecg.patient import completed_age
 from models.ecg.recording import Filters, Recording
 from models.ecg.writers.errors import RateNotAllowed
-from models.ecg.writers.identity import content_of, printable, spoken, uid
+from models.ecg.writers.identity import content_of, printable, uid
 from models.ecg.writers.storage import Stored, store
 
 RATES = 200.0, 1000.0
@@ -46,7 +46,7 @@ def write(recording: Recording) -> bytes:
     VoltageTooLarge
         If 16 bits do not hold a sample.
     TextNotAllowed
-        If patient identifier, device or a statement do not fit their elements.
+        If patient identifier or device do not fit their elements.
     """
     low, high = RATES
     if not low <= recording.sampling_rate <= high:
@@ -98,11 +98,11 @@ def _add_study(dataset: Dataset, recording: Recording) -> None:
 
 def _add_acquisition(dataset: Dataset, moment: datetime | None) -> None:
     """When; a date and time of content and acquisition are demanded (PS3.3 C.10.8), so that unknown ones say 1900."""
-    dataset.StudyDate = "" if moment is None else f"{moment:%Y%m%d}"
+    dataset.StudyDate = "" if moment is None else f"{moment.year:04}{moment:%m%d}"
     dataset.StudyTime = "" if moment is None else f"{moment:%H%M%S.%f}"
     dataset.ContentDate = dataset.StudyDate or UNKNOWN_DATE
     dataset.ContentTime = dataset.StudyTime or "00"
-    dataset.AcquisitionDateTime = UNKNOWN_DATE[:4] if moment is None else f"{moment:%Y%m%d%H%M%S.%f%z}"
+    dataset.AcquisitionDateTime = UNKNOWN_DATE[:4] if moment is None else f"{moment.year:04}{moment:%m%d%H%M%S.%f%z}"
     dataset.AcquisitionContextSequence = Sequence()
 
 
@@ -143,7 +143,7 @@ def _channel(lead: str, step: float, filters: Filters) -> Dataset:
 
 def _statements(recording: Recording) -> Iterator[Dataset]:
     """What was stated, and that the heart is paced where no statement says it."""
-    said = spoken(recording)
+    said = recording.statements
     if recording.paced and not statements.paced(said):
         said = (*said, "Paced rhythm")
     for text in said:

@@ -145,17 +145,11 @@ def _notes(recording: Recording, records: int, duration: Fraction) -> NDArray[np
     share = -(-len(texts) // records)  # of each record
     rows = []
     for n in range(records):
-        said = "".join(f"+{_seconds(first)}\x14{_written(text)}\x14\0" for text in texts[n * share : (n + 1) * share])
+        said = "".join(f"+{_seconds(first)}\x14{text}\x14\0" for text in texts[n * share : (n + 1) * share])
         rows.append(f"+{_seconds(first + n * duration)}\x14\x14\0{said}".encode())
     length = max(map(len, rows))
     filled = b"".join(row.ljust(length + length % 2, b"\0") for row in rows)
     return np.frombuffer(filled, np.uint8).reshape(records, -1)
-
-
-def _written(text: str) -> str:
-    if not text.isprintable():
-        raise TextNotAllowed(f"the statement {text[:80]!r} holds characters that end an annotation of EDF+")
-    return text
 
 
 def _seconds(time: Fraction) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 
-from models.ecg import statements
 from models.ecg.recording import Recording
 from models.ecg.writers.errors import TextNotAllowed
 
@@ -40,24 +39,9 @@ def printable(text: str | None) -> str:
     Raises
     ------
     TextNotAllowed
-        If it is longer than 64 characters, or holds a control character or the ``\`` that separates DICOM values.
+        If it is longer than 64 characters, or holds the ``\`` that separates DICOM values.
     """
     text = text or ""
-    if len(text) > _LONGEST or not text.isprintable() or "\\" in text:
-        raise TextNotAllowed(f"{text[:80]!r} is no identifier: up to {_LONGEST} printable characters without '\\'")
+    if len(text) > _LONGEST or "\\" in text:
+        raise TextNotAllowed(f"{text[:80]!r} is no identifier: up to {_LONGEST} characters without '\\'")
     return text
-
-
-def spoken(recording: Recording) -> tuple[str, ...]:
-    """The statements, as a field of a file holds each.
-
-    Raises
-    ------
-    TextNotAllowed
-        If one holds a control character.
-    """
-    said = statements.kept(recording.statements)
-    for text in said:
-        if not text.isprintable():
-            raise TextNotAllowed(f"{text[:80]!r} is no statement: there are control characters in it")
-    return said

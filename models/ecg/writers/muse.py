@@ -15,7 +15,7 @@ from models.ecg.patient import completed_age
 from models.ecg.recording import INDEPENDENT_LEADS, LEADS, Filters, Recording, twelve_leads
 from models.ecg.statements import paced
 from models.ecg.writers.errors import LimbLeadsDisagree, RateNotAllowed
-from models.ecg.writers.identity import printable, spoken
+from models.ecg.writers.identity import printable
 from models.ecg.writers.storage import Stored, store
 
 RATES = (250.0, 500.0)
@@ -55,7 +55,7 @@ def write(recording: Recording) -> bytes:
     VoltageTooLarge
         If 16 bits do not hold a sample.
     TextNotAllowed
-        If patient identifier, device or a statement hold control characters.
+        If patient identifier or device do not fit.
     """
     if recording.sampling_rate not in RATES:
         raise RateNotAllowed(f"{recording.sampling_rate:g} Hz; MUSE stores an ECG at 250 or 500 Hz")
@@ -125,7 +125,7 @@ def _add_measurements(root: Element, measured: Measurements) -> None:
 
 def _add_statements(root: Element, recording: Recording) -> None:
     """A statement a line; that the heart was paced is one, where no other says it."""
-    said = list(spoken(recording))
+    said = list(recording.statements)
     if recording.paced and not paced(said):
         said.append("PACED RHYTHM")
     if said:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.ecg.archive import pack
 from models.ecg.recording import LEADS, Recording
 from models.ecg.writers.errors import TextNotAllowed
-from models.ecg.writers.identity import printable, spoken
+from models.ecg.writers.identity import printable
 from models.ecg.writers.storage import Stored, store
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,20}")  # header(5): letters, digits and underscores; PTB-XL and CinC write "-" too
@@ -78,5 +78,5 @@ def _comments(recording: Recording) -> list[str]:
         "Height": None if recording.height is None else f"{recording.height:.6g} cm",
         "Weight": None if recording.weight is None else f"{recording.weight:.6g} kg",
     }
-    said = [f"# Diagnosis: {text}" for text in spoken(recording)]
+    said = [f"# Diagnosis: {text}" for text in recording.statements]
     return [f"# {name}: {value}" for name, value in fields.items() if value is not None] + said
