@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.auth import require
-from app.idempotency import once
+from app.idempotency import Reply, once
 from app.limits import sender
 from app.problems import BodyTooLarge, InvalidRequest, NoResult, NotFound
 from app.store.keys import Principal
@@ -170,9 +170,9 @@ async def submit(
     stated = Stated(sampling_rate=sampling_rate, unit=unit, leads=tuple(leads.split(",")) if leads else None)
     upload = await _body(request, gateway.settings.max_body_bytes)
 
-    async def answer() -> Response:
+    async def answer() -> Reply:
         kept = await run_in_threadpool(keep, gateway, upload, stated, priority)
-        return await _answer(request, studies, kept)
+        return Reply(await _answer(request, studies, kept), kept.study_id)
 
     return await once(request, sender, upload, answer)
 

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 from fastapi import Request, Response
@@ -40,6 +40,13 @@ _PARAMETERS = r"(?:;[ ]*[a-z*][a-z0-9_.*-]*(?:=[^;]*)?)*"
 _STRING = re.compile(r'[ ]*"((?:[ !#-\[\]-~]|\\["\\])*)"' + _PARAMETERS + r"[ ]*")  # RFC 9651 sections 3.3.3 and 3.1.2
 
 
+class Reply(NamedTuple):
+    """What a request was answered, and the study that the answer quotes, if it does."""
+
+    response: Response
+    study_id: str | None
+
+
 def key_of(request: Request, *, required: bool) -> str | None:
     """The key of a request, None if it has none.
 
@@ -60,9 +67,7 @@ def key_of(request: Request, *, required: bool) -> str | None:
     return key
 
 
-async def once(
-    request: Request, sender: Principal, upload: bytes, answer: Callable[[], Awaitable[Response]]
-) -> Response:
+async def once(request: Request, sender: Principal, upload: bytes, answer: Callable[[], Awaitable[Reply]]) -> Response:
     """The answer to a request: that of the request that came before under the same key, else a new one, which is kept.
 
     An ECG that is refused for what it is, is refused again; what failed for want of time or room may be tried again.
@@ -70,7 +75,7 @@ async def once(
     gateway: Gateway = request.app.state.gateway
     key = key_of(request, required=gateway.settings.require_idempotency_key)
     if key is None:
-        return await answer()
+        return (await answer()).response
     claim = Claim(sender.key_id, key, await run_in_threadpool(_fingerprint, request, upload))
     lock = timedelta(seconds=gateway.settings.max_wait + ANSWERING_SECONDS)
     lifetime = timedelta(hours=gateway.settings.idempotency_hours)
@@ -78,13 +83,13 @@ async def once(
     if known is not None:
         return _replay(claim, known)
     try:
-        response = await _answer_or_refusal(request, answer)
-        await run_in_threadpool(_keep, gateway.store, claim, response)
+        reply = await _answer_or_refusal(request, answer)
+        await run_in_threadpool(_keep, gateway.store, claim, reply)
     except BaseException:
         with anyio.CancelScope(shield=True):  # the sender may have hung up, and will come again
             await run_in_threadpool(_release, gateway.store, claim)
         raise
-    return response
+    return reply.response
 
 
 def _fingerprint(request: Request, upload: bytes) -> str:
@@ -112,17 +117,22 @@ def _replay(claim: Claim, known: KeptAnswer) -> Response:
     return Response(known.body, known.status, known.headers)
 
 
-async def _answer_or_refusal(request: Request, answer: Callable[[], Awaitable[Response]]) -> Response:
+async def _answer_or_refusal(request: Request, answer: Callable[[], Awaitable[Reply]]) -> Reply:
     try:
         return await answer()
     except EcgError as error:
-        return respond(request, error)
+        return Reply(respond(request, error), None)
 
 
-def _keep(store: Store, claim: Claim, response: Response) -> None:
+def _keep(store: Store, claim: Claim, reply: Reply) -> None:
+    """Keep an answer, unless what it quotes was forgotten while it was made."""
+    response = reply.response
     headers = {name: value for name, value in response.headers.items() if name != "content-length"}
-    with store.writing() as connection:
-        answers.keep(connection, claim, response.status_code, headers, bytes(response.body))
+    try:
+        with store.writing() as connection:
+            answers.keep(connection, claim, response.status_code, headers, bytes(response.body), reply.study_id)
+    except IntegrityError:
+        _release(store, claim)
 
 
 def _release(store: Store, claim: Claim) -> None:

@@ -37,6 +37,9 @@ ROOM = 0.1
 """The part of the queue that is to be answered before the next attempt, so that those refused do not come in vain."""
 
 RETRY_BOUNDS = (1, 300)
+REDIS_SECONDS = 2.0
+"""Longest that an ECG waits for the Redis of the rate limits, which may be a host that is gone."""
+
 UNKNOWN_RATE_SECONDS = 30
 """Retry-After while no ECG was ever answered."""
 
@@ -109,7 +112,9 @@ class RateLimit:
 
     def __init__(self, rate: str | None, url: str | None) -> None:
         self._limit = None if rate is None else parse(rate)
-        self._window = MovingWindowRateLimiter(storage_from_string(url or "memory://", wrap_exceptions=True))
+        times = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS} if url else {}
+        storage = storage_from_string(url or "memory://", wrap_exceptions=True, **times)
+        self._window = MovingWindowRateLimiter(storage)
 
     def spend(self, key_id: str) -> dict[str, str]:
         """Count one ECG; the headers that tell the sender what is left.

@@ -119,7 +119,7 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
         waiters=waiters,
         dispatcher=Dispatcher(store, broker_url, metrics, settings.redispatch_after),
         recorder=Recorder(store, broker_url, metrics, waiters, settings.redispatch_after),
-        housekeeper=Housekeeper(store, settings.keep_uploads_days, settings.keep_studies_days),
+        housekeeper=Housekeeper(store, settings.keep_uploads_days, settings.keep_studies_days, settings.events_days),
         backlog=Backlog(store, settings.max_queue),
         rate_limit=RateLimit(settings.rate_limit, settings.rate_limit_url),
         courier=Courier(store, settings),

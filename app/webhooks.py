@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +27,7 @@ from app.auth import require
 from app.events import answered
 from app.problems import InvalidRequest, NotFound
 from app.settings import Settings
-from app.store import Store, StoreUnavailable, events, webhooks
+from app.store import Store, StoreUnavailable, webhooks
 from app.store.events import Event
 from app.store.webhooks import SECRET_MARK, Delivery
 
@@ -44,7 +44,6 @@ LEASE = timedelta(seconds=120)
 
 AT_ONCE = 8
 MAX_PAUSE = timedelta(hours=24)
-FORGET_SECONDS = 3600.0
 
 
 class AddressRefused(Exception):
@@ -68,7 +67,7 @@ def address_of(url: str, *, private: bool) -> tuple[httpx.URL, str]:
     try:
         parsed = httpx.URL(url)
         port = parsed.port or {"https": 443, "http": 80}[parsed.scheme]
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(parsed.host, port, type=socket.SOCK_STREAM)}
+        found = [str(entry[4][0]) for entry in socket.getaddrinfo(parsed.host, port, type=socket.SOCK_STREAM)]
     except (httpx.InvalidURL, KeyError, UnicodeError) as error:
         raise AddressRefused("the address is no URL of http or https") from error
     except OSError as error:
@@ -77,9 +76,15 @@ def address_of(url: str, *, private: bool) -> tuple[httpx.URL, str]:
         raise AddressRefused("the address holds a password: the signature says who sends")
     if not private and parsed.scheme != "https":
         raise AddressRefused("the address is not https")
-    if not private and not all(ipaddress.ip_address(address).is_global for address in found):
+    if not private and not all(_is_public(address) for address in found):
         raise AddressRefused("the address is private (ECG2CMR_WEBHOOK_PRIVATE allows it)")
-    return parsed, min(found)
+    return parsed, found[0]  # the system lists first what it can reach (RFC 6724)
+
+
+def _is_public(address: str) -> bool:
+    """Of one machine of the outside world; the addresses of groups count as global."""
+    parsed = ipaddress.ip_address(address)
+    return parsed.is_global and not parsed.is_multicast
 
 
 def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
@@ -90,7 +95,7 @@ def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
 
 
 class Courier(threading.Thread):
-    """Delivers what is due to webhooks, again and again after growing pauses, and forgets old events."""
+    """Delivers what is due to webhooks, again and again after growing pauses."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         super().__init__(name="courier", daemon=True)
@@ -107,16 +112,12 @@ class Courier(threading.Thread):
 
     def run(self) -> None:
         """Deliver until stopped."""
-        next_forgetting = time.monotonic()
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="courier") as pool:
             while not self._stopping.is_set():
                 try:
                     with self._store.writing() as connection:
                         due = webhooks.take_due(connection, LEASE, AT_ONCE)
                     list(pool.map(self._deliver, due))
-                    if time.monotonic() >= next_forgetting:
-                        self._forget()
-                        next_forgetting = time.monotonic() + FORGET_SECONDS
                 except StoreUnavailable as error:
                     log.warning("the store does not answer: %s", error)
                     due = []
@@ -162,10 +163,6 @@ class Courier(threading.Thread):
         if attempts >= self._settings.webhook_attempts:
             return None
         return min(timedelta(seconds=self._settings.webhook_pause * 4 ** (attempts - 1)), MAX_PAUSE)
-
-    def _forget(self) -> None:
-        with self._store.writing() as connection:
-            events.forget(connection, datetime.now(UTC) - timedelta(days=self._settings.events_days))
 
 
 def message(delivery: Delivery) -> bytes:

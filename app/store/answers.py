@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, and_, select, tuple_
 
 from app.store.tables import kept_answers as answers
 
@@ -38,7 +38,7 @@ def claim(connection: Connection, claimed: Claim, *, lock: timedelta, lifetime: 
         If another request claims the same key at this moment.
     """
     now = datetime.now(UTC)
-    connection.execute(answers.delete().where(answers.c.expires_at <= now))
+    connection.execute(answers.delete().where(_is(claimed), answers.c.expires_at <= now))
     columns = (answers.c.fingerprint, answers.c.status, answers.c.headers, answers.c.body)
     row = connection.execute(select(*columns, answers.c.locked_until).where(_is(claimed))).one_or_none()
     if row is None:
@@ -61,14 +61,37 @@ def claim(connection: Connection, claimed: Claim, *, lock: timedelta, lifetime: 
     return None if taken.rowcount == 1 else found
 
 
-def keep(connection: Connection, claimed: Claim, status: int, headers: dict[str, str], body: bytes) -> None:
-    """Keep the answer to a claim."""
-    connection.execute(answers.update().where(_is(claimed)).values(status=status, headers=headers, body=body))
+def keep(
+    connection: Connection,
+    claimed: Claim,
+    status: int,
+    headers: dict[str, str],
+    body: bytes,
+    study_id: str | None = None,
+) -> None:
+    """Keep the answer to a claim, with the study that it quotes: they are forgotten together.
+
+    Raises
+    ------
+    sqlalchemy.exc.IntegrityError
+        If the study was forgotten by now.
+    """
+    told = {"status": status, "headers": headers, "body": body, "study_id": study_id}
+    connection.execute(answers.update().where(_is(claimed)).values(told))
 
 
 def release(connection: Connection, claimed: Claim) -> None:
     """Forget a claim that came to no answer: the request may come again."""
     connection.execute(answers.delete().where(_is(claimed), answers.c.status.is_(None)))
+
+
+def forget_expired(connection: Connection, limit: int = 1000) -> int:
+    """Delete answers that are kept no longer; how many."""
+    key = (answers.c.api_key_id, answers.c.idempotency_key)
+    expired = select(*key).where(answers.c.expires_at <= datetime.now(UTC)).limit(limit)
+    return connection.execute(
+        answers.delete().where(tuple_(*key).in_(expired.with_for_update(skip_locked=True)))
+    ).rowcount
 
 
 def _is(claimed: Claim) -> ColumnElement[bool]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, insert, literal, select
+from sqlalchemy import Connection, func, insert, literal, select, tuple_
 
 from app.store.tables import deliveries, events, webhooks
 from models.report import Status
@@ -41,7 +41,8 @@ def append(connection: Connection, study_id: str, status: Status) -> None:
         "attempts": literal(0),
         "due_at": literal(now, events.c.at.type),
     }
-    wanted = select(*told.values()).where(webhooks.c.removed_at.is_(None))
+    # Whoever removes a webhook waits for us or we for them: nothing is left to be told to one that is removed.
+    wanted = select(*told.values()).where(webhooks.c.removed_at.is_(None)).with_for_update(read=True, key_share=True)
     connection.execute(insert(deliveries).from_select([*told], wanted))
 
 
@@ -78,6 +79,14 @@ def rate(connection: Connection) -> float | None:
     return float(count / max(seconds, 1e-3))
 
 
-def forget(connection: Connection, older_than: datetime) -> None:
-    """Delete old events; what is due to webhooks stays due."""
-    connection.execute(events.delete().where(events.c.at < older_than))
+def forget(connection: Connection, older_than: datetime, limit: int = 1000) -> int:
+    """Delete old events and webhooks' old dead letters, how many; what is due to webhooks stays due."""
+    dead = select(deliveries.c.sequence, deliveries.c.webhook_id).where(
+        deliveries.c.due_at.is_(None), deliveries.c.at < older_than
+    )
+    old = select(events.c.sequence).where(events.c.at < older_than)
+    found = [each.limit(limit).with_for_update(skip_locked=True) for each in (old, dead)]
+    forgotten = connection.execute(events.delete().where(events.c.sequence.in_(found[0])))
+    undelivered = tuple_(deliveries.c.sequence, deliveries.c.webhook_id)
+    buried = connection.execute(deliveries.delete().where(undelivered.in_(found[1])))
+    return forgotten.rowcount + buried.rowcount

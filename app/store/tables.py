@@ -163,9 +163,10 @@ events = Table(
     metadata,
     C("sequence", Integer, primary_key=True, autoincrement=True),
     C("at", Instant, nullable=False),
-    C("study_id", String(32), nullable=False),  # the study may be deleted before its event is
+    C("study_id", String(32), nullable=False),  # a study that is forgotten takes its events with it
     C("status", String(8), nullable=False),
     Index("ix_events_at", "at"),
+    Index("ix_events_study_id", "study_id"),
     sqlite_autoincrement=True,  # the number of a forgotten event is never given to another one
 )
 
@@ -182,9 +183,8 @@ webhooks = Table(
 deliveries = Table(
     "deliveries",
     metadata,
-    C(
-        "sequence", Integer, primary_key=True, autoincrement=False
-    ),  # of the event; it may be forgotten before its delivery is
+    # Of the event, which may be forgotten before it is delivered.
+    C("sequence", Integer, primary_key=True, autoincrement=False),
     C("webhook_id", String(32), ForeignKey("webhooks.id"), primary_key=True),
     C("at", Instant, nullable=False),
     C("study_id", String(32), nullable=False),
@@ -193,6 +193,7 @@ deliveries = Table(
     C("due_at", Instant),  # none: a dead letter
     C("reason", String(128)),  # why the last attempt failed
     Index("ix_deliveries_due_at", "due_at"),
+    Index("ix_deliveries_study_id", "study_id"),
 )
 
 kept_answers = Table(
@@ -206,5 +207,7 @@ kept_answers = Table(
     C("status", SmallInteger),
     C("headers", JSON),
     C("body", LargeBinary),
+    C("study_id", String(32), ForeignKey("studies.id")),  # what the answer quotes; none of a refusal
     Index("ix_kept_answers_expires_at", "expires_at"),
+    Index("ix_kept_answers_study_id", "study_id"),
 )

@@ -52,6 +52,7 @@ def add(connection: Connection, url: str) -> tuple[str, str]:
 
 def remove(connection: Connection, webhook_id: str) -> bool:
     """End a subscription and forget what it was to be told; False if there is none by this id."""
+    connection.execute(select(webhooks.c.id).where(webhooks.c.id == webhook_id).with_for_update())
     connection.execute(deliveries.delete().where(deliveries.c.webhook_id == webhook_id))
     found = connection.execute(
         webhooks.update()

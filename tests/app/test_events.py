@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from app.store import Store, blobs, dead_letters, events, outbox, webhooks
+from app.store.tables import deliveries
 from app.store.tables import events as table
 from app.store.tables import outbox as outbox_rows
 from models.ecg import Recording
@@ -133,6 +135,25 @@ def test_each_webhook_is_told_of_what_happens_after_it_was_added(store: Store) -
     told = {(delivery.webhook_id, delivery.sequence) for delivery in due}
     assert told == {(first, 2), (first, 3), (first, 4), (second, 4)}
     assert {delivery.attempts for delivery in due} == {0}
+
+
+def test_nothing_is_left_to_be_told_to_a_webhook_that_is_removed_at_this_moment(store: Store) -> None:
+    with store.writing() as connection:
+        webhook_id, _ = webhooks.add(connection, "https://one.example/")
+
+    def remove() -> None:
+        with store.writing() as connection:
+            assert webhooks.remove(connection, webhook_id)
+
+    removing = Thread(target=remove)
+    with store.writing() as connection:
+        events.append(connection, "s", "done")
+        removing.start()
+        removing.join(0.3)  # it waits, or has passed by what is not committed yet
+    removing.join()
+    append(store, 1)
+    with store.reading() as connection:
+        assert connection.scalars(select(deliveries.c.sequence)).all() == []
 
 
 def test_a_delivery_whose_gateway_died_is_due_again(store: Store) -> None:

@@ -170,6 +170,45 @@ def test_a_job_without_an_answer_becomes_due_again_later_and_later(store: Store,
     assert pauses[2] / pauses[1] == pytest.approx(2, rel=0.05)
 
 
+def test_what_is_sent_again_keeps_its_priority_and_the_urgent_comes_first(store: Store, recording: Recording) -> None:
+    for number, priority in enumerate(("backfill", "routine", "stat", "routine"), 1):
+        with store.writing() as connection:
+            studies.accept(
+                connection,
+                upload=b"bytes",
+                examined=examined(replace(recording, signal=recording.signal * number)),
+                model_digest=MODEL.digest,
+                redispatch_after=60,
+                priority=outbox.PRIORITIES[priority],
+            )
+    with store.writing() as connection:
+        order = [connection.scalar(select(tables.jobs.c.id).where(tables.jobs.c.priority == p)) for p in (0, 9)]
+        connection.execute(tables.outbox.update().values(due_at=tables.jobs.c.created_at).where(
+            tables.outbox.c.job_id == tables.jobs.c.id
+        ))  # fmt: skip
+        due = outbox.take_due(connection, 60)
+    assert [job.priority for job in due] == [0, 3, 3, 9]
+    assert [due[0].job_id, due[3].job_id] == order
+
+
+def test_a_dead_letter_that_is_sent_again_has_the_priority_of_now(store: Store, recording: Recording) -> None:
+    accepted = accept(store, recording)
+    for attempt in (1, 2, 3):
+        fail(store, accepted.job_id, recording, attempt)
+        send(store)
+    with store.writing() as connection:
+        studies.accept(
+            connection,
+            upload=b"bytes",
+            examined=examined(recording),
+            model_digest=MODEL.digest,
+            redispatch_after=60,
+            priority=outbox.PRIORITIES["stat"],
+        )
+        outbox.make_due(connection)
+        assert [job.priority for job in outbox.take_due(connection, 60)] == [0]
+
+
 def test_a_doubled_answer_changes_nothing(store: Store, recording: Recording) -> None:
     accepted = accept(store, recording)
     message = answer(accepted.job_id, recording, inference())

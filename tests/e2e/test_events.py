@@ -196,6 +196,7 @@ def test_deliveries_survive_a_kill(serve: Callable[..., Server]) -> None:
         "https://127.0.0.1/hook",
         "https://localhost/hook",
         "https://10.0.0.1/hook",
+        "https://224.0.0.1/hook",
         "https://[::1]/hook",
         "https://169.254.169.254/latest/meta-data",
         "https://[::ffff:127.0.0.1]/hook",

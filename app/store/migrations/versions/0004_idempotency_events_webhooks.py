@@ -19,6 +19,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_events_at", "events", ["at"])
+    op.create_index("ix_events_study_id", "events", ["study_id"])
     op.create_table(
         "webhooks",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -42,6 +43,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sequence", "webhook_id", name=op.f("pk_deliveries")),
     )
     op.create_index("ix_deliveries_due_at", "deliveries", ["due_at"])
+    op.create_index("ix_deliveries_study_id", "deliveries", ["study_id"])
     op.create_table(
         "kept_answers",
         sa.Column("api_key_id", sa.String(length=32), nullable=False),
@@ -52,9 +54,12 @@ def upgrade() -> None:
         sa.Column("status", sa.SmallInteger(), nullable=True),
         sa.Column("headers", sa.JSON(), nullable=True),
         sa.Column("body", sa.LargeBinary(), nullable=True),
+        sa.Column("study_id", sa.String(length=32), nullable=True),
+        sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name=op.f("fk_kept_answers_study_id")),
         sa.PrimaryKeyConstraint("api_key_id", "idempotency_key", name=op.f("pk_kept_answers")),
     )
     op.create_index("ix_kept_answers_expires_at", "kept_answers", ["expires_at"])
+    op.create_index("ix_kept_answers_study_id", "kept_answers", ["study_id"])
 
 
 def downgrade() -> None:
