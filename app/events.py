@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,9 @@ router = APIRouter(prefix="/v1/events", tags=["ECGs"])
 
 LOOK_SECONDS = 0.5
 """How often a listener's gateway looks at the store, whichever gateway recorded the answer."""
+
+LISTEN_SECONDS = 600.0
+"""How long one connection lasts: a listener comes back with what it knows, if its key was not revoked meanwhile."""
 
 RECONNECT_MS = 2000
 
@@ -61,10 +65,11 @@ async def listen(
     An event says that an ECG was read (`done`), cannot be read (`rejected`) or could not be (`failed`).
     """
     gateway: Gateway = request.app.state.gateway
+    until = time.monotonic() + LISTEN_SECONDS
     known = await run_in_threadpool(_last, gateway.store) if last_event_id is None else last_event_id
     yield ServerSentEvent(comment="listening", id=str(known), retry=RECONNECT_MS)
     with contextlib.suppress(StoreUnavailable):  # the listener comes back, and is told why it cannot be served
-        while True:
+        while time.monotonic() < until:
             for event in await run_in_threadpool(_after, gateway.store, known):
                 known = event.sequence
                 yield ServerSentEvent(data=answered(event), event="ecg", id=str(known))

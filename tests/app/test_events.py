@@ -151,7 +151,14 @@ def test_nothing_is_left_to_be_told_to_a_webhook_that_is_removed_at_this_moment(
         removing.start()
         removing.join(0.3)  # it waits, or has passed by what is not committed yet
     removing.join()
-    append(store, 1)
+    with store.writing() as connection:
+        webhook_id, _ = webhooks.add(connection, "https://two.example/")
+    appending = Thread(target=append, args=(store, 1))
+    with store.writing() as connection:
+        assert webhooks.remove(connection, webhook_id)
+        appending.start()
+        appending.join(0.3)
+    appending.join()
     with store.reading() as connection:
         assert connection.scalars(select(deliveries.c.sequence)).all() == []
 

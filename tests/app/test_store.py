@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -171,7 +172,8 @@ def test_a_job_without_an_answer_becomes_due_again_later_and_later(store: Store,
 
 
 def test_what_is_sent_again_keeps_its_priority_and_the_urgent_comes_first(store: Store, recording: Recording) -> None:
-    for number, priority in enumerate(("backfill", "routine", "stat", "routine"), 1):
+    stat, routine, backfill = (outbox.PRIORITIES[name] for name in get_args(outbox.Priority))
+    for number, priority in enumerate((backfill, routine, stat, routine), 1):
         with store.writing() as connection:
             studies.accept(
                 connection,
@@ -179,15 +181,17 @@ def test_what_is_sent_again_keeps_its_priority_and_the_urgent_comes_first(store:
                 examined=examined(replace(recording, signal=recording.signal * number)),
                 model_digest=MODEL.digest,
                 redispatch_after=60,
-                priority=outbox.PRIORITIES[priority],
+                priority=priority,
             )
     with store.writing() as connection:
-        order = [connection.scalar(select(tables.jobs.c.id).where(tables.jobs.c.priority == p)) for p in (0, 9)]
+        order = [
+            connection.scalar(select(tables.jobs.c.id).where(tables.jobs.c.priority == p)) for p in (stat, backfill)
+        ]
         connection.execute(tables.outbox.update().values(due_at=tables.jobs.c.created_at).where(
             tables.outbox.c.job_id == tables.jobs.c.id
         ))  # fmt: skip
         due = outbox.take_due(connection, 60)
-    assert [job.priority for job in due] == [0, 3, 3, 9]
+    assert [job.priority for job in due] == [stat, routine, routine, backfill]
     assert [due[0].job_id, due[3].job_id] == order
 
 
