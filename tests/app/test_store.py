@@ -173,26 +173,22 @@ def test_a_job_without_an_answer_becomes_due_again_later_and_later(store: Store,
 
 def test_what_is_sent_again_keeps_its_priority_and_the_urgent_comes_first(store: Store, recording: Recording) -> None:
     stat, routine, backfill = (outbox.PRIORITIES[name] for name in get_args(outbox.Priority))
+    accepted = []
     for number, priority in enumerate((backfill, routine, stat, routine), 1):
         with store.writing() as connection:
-            studies.accept(
+            taken = studies.accept(
                 connection,
                 upload=b"bytes",
                 examined=examined(replace(recording, signal=recording.signal * number)),
                 model_digest=MODEL.digest,
-                redispatch_after=60,
+                redispatch_after=-60,  # due at once
                 priority=priority,
             )
+        accepted.append(taken.job_id)
     with store.writing() as connection:
-        order = [
-            connection.scalar(select(tables.jobs.c.id).where(tables.jobs.c.priority == p)) for p in (stat, backfill)
-        ]
-        connection.execute(tables.outbox.update().values(due_at=tables.jobs.c.created_at).where(
-            tables.outbox.c.job_id == tables.jobs.c.id
-        ))  # fmt: skip
         due = outbox.take_due(connection, 60)
     assert [job.priority for job in due] == [stat, routine, routine, backfill]
-    assert [due[0].job_id, due[3].job_id] == order
+    assert [job.job_id for job in due] == [accepted[2], accepted[1], accepted[3], accepted[0]], "then the oldest"
 
 
 def test_a_dead_letter_that_is_sent_again_has_the_priority_of_now(store: Store, recording: Recording) -> None:
