@@ -15,12 +15,15 @@ from typing import Annotated
 import httpx
 import typer
 import uvicorn
+from pydantic import ValidationError
 
 from app import broker
 from app.children import Supervised
 from app.main import create_app
 from app.settings import Settings
-from app.store import Store, StoreUnavailable, blobs, dead_letters, keys, retention
+from app.store import Store, StoreUnavailable, blobs, dead_letters, keys, retention, webhooks
+from app.submit import NotAllowed, Outcome, Resume, Submission, write_results
+from app.webhooks import AddressRefused, address_of
 from models.bundle import BundleError
 from models.report import Report
 
@@ -35,7 +38,7 @@ cli = typer.Typer(
     Start with 'ecg2cmr serve' and open http://127.0.0.1:8000. The shipped model was trained on simulated hearts:
     not a medical device.""",
 )
-admin = typer.Typer(no_args_is_help=True, help="Manage API keys, dead letters and what is forgotten in the store.")
+admin = typer.Typer(no_args_is_help=True, help="Manage API keys, webhooks, dead letters and what is forgotten.")
 cli.add_typer(admin, name="admin")
 
 DataDir = Annotated[
@@ -45,7 +48,10 @@ DataDir = Annotated[
 
 def _settings(**given: object) -> Settings:
     """The environment's settings, with what was given on the command line on top."""
-    return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # pydantic validates each
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # pydantic validates each
+    except ValidationError as error:
+        raise _fail(f"the settings (ECG2CMR_<NAME> in the environment, or options) are wrong: {error}") from error
 
 
 def _fail(message: str) -> typer.Exit:
@@ -137,28 +143,53 @@ def worker(context: typer.Context) -> None:
 
 @cli.command()
 def submit(
-    files: Annotated[list[Path], typer.Argument(help="One ECG file, or the .hea and signal files of a WFDB record.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="One ECG file, the .hea and signal files of a WFDB record, or a folder of many ECGs."),
+    ],
     url: Annotated[str, typer.Option(help="The gateway.")] = "http://127.0.0.1:8000",
     key: Annotated[str | None, typer.Option(envvar="ECG2CMR_API_KEY", help="API key [default: data/api-key].")] = None,
     wait: Annotated[int, typer.Option(help="Seconds to wait for the report.")] = 10,
     sampling_rate: Annotated[float | None, typer.Option(help="Hertz, if the file does not state it.")] = None,
     unit: Annotated[str | None, typer.Option(help="mV, uV, nV or V, if the file does not state it.")] = None,
+    priority: Annotated[
+        str | None, typer.Option(help="stat, routine or backfill [default: routine; of a folder: backfill].")
+    ] = None,
+    connections: Annotated[int, typer.Option(min=1, help="Of a folder: ECGs sent at once.")] = 4,
+    resume: Annotated[
+        Path | None, typer.Option(help="Of a folder: what was accepted [default: NAME-OF-FOLDER.submitted].")
+    ] = None,
+    results: Annotated[Path | None, typer.Option(help="Of a folder: what became of each file, .csv or .json.")] = None,
+    give_up_after: Annotated[float, typer.Option(help="Of a folder: seconds in which to try one file.")] = 3600.0,
 ) -> None:
-    """Send an ECG and print its report.
+    """Send an ECG and print its report, or send a folder of them.
+
+    A folder is walked with those in it, and each WFDB header is sent with its signal files. What the gateway has no
+    room for is sent again when it says so; run the command again to go on where it was stopped.
 
     Example: ecg2cmr submit ecg.dcm
+    Example: ecg2cmr submit archive/ --results archive.csv
     """
     stated = {k: v for k, v in {"sampling_rate": sampling_rate, "unit": unit}.items() if v is not None}
-    missing = [str(file) for file in files if not file.is_file()]
-    if missing:
-        raise _fail(f"no such file: {', '.join(missing)}")
     if key is None:
         development = Settings().data_dir / "api-key"
         key = development.read_text().strip() if development.is_file() else ""
+    if len(files) == 1 and files[0].is_dir():
+        submission = Submission(
+            url=url,
+            key=key,
+            parameters={**stated, "priority": priority or "backfill"},
+            connections=connections,
+            give_up_after=give_up_after,
+        )
+        return _submit_folder(submission, files[0], resume, results)
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        raise _fail(f"no such file: {', '.join(missing)}")
     try:
         response = httpx.post(
             f"{url}/v1/ecgs",
-            params=stated,
+            params={**stated, "priority": priority or "routine"},
             files=[("file", (file.name, file.read_bytes())) for file in files],
             headers={"Authorization": f"Bearer {key}", "Prefer": f"wait={wait}"},
             timeout=wait + 30,
@@ -172,6 +203,28 @@ def submit(
         typer.echo(f"accepted; the report will be at {url}{response.headers['Location']}")
         return
     _print_report(document)
+
+
+def _submit_folder(submission: Submission, folder: Path, resume: Path | None, results: Path | None) -> None:
+    """Send a folder with a progress bar; exit status 1 unless every file was accepted."""
+    count, outcomes = submission.send(folder, Resume(resume or Path(f"{folder.resolve().name}.submitted")))
+    known: list[Outcome] = []
+    try:
+        with typer.progressbar(outcomes, length=count, label=f"{count} ECGs", file=sys.stderr) as shown:
+            for outcome in shown:
+                known.append(outcome)
+    except NotAllowed as error:
+        raise _fail(f"the gateway takes nothing from this key: {error}") from error
+    finally:
+        if results is not None:
+            write_results(known, results)
+    refused = [outcome for outcome in known if not outcome.accepted]
+    before = sum(outcome.accepted and not outcome.status for outcome in known)
+    typer.echo(f"{len(known) - len(refused)} accepted ({before} of them before), {len(refused)} not")
+    for outcome in sorted(refused, key=lambda outcome: outcome.name)[:20]:
+        typer.echo(f"{outcome.name}: {outcome.problem}", err=True)
+    if refused:
+        raise typer.Exit(1)
 
 
 def _print_report(report: dict[str, object]) -> None:
@@ -290,6 +343,55 @@ def forget(
             raise _fail("no ECG has this id")
     with store.writing() as connection:
         blobs.sweep(connection)
+
+
+webhook = typer.Typer(no_args_is_help=True, help="Manage webhooks: addresses that are told of each answered ECG.")
+admin.add_typer(webhook, name="webhook")
+
+
+@webhook.command("add")
+def add_webhook(
+    url: Annotated[str, typer.Argument(help="An https address, for example https://ris.example.org/hooks/ecg.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Tell an address of each ECG that is answered from now on; prints the secret that verifies what it is told.
+
+    Example: ecg2cmr admin webhook add https://ris.example.org/hooks/ecg
+    """
+    try:
+        address_of(url, private=_settings(data_dir=data_dir).webhook_private)
+    except AddressRefused as error:
+        raise _fail(str(error)) from error
+    with _store(data_dir).writing() as connection:
+        webhook_id, secret = webhooks.add(connection, url)
+    typer.echo(f"{webhook_id}  {secret}")
+
+
+@webhook.command("list")
+def list_webhooks(data_dir: DataDir = None) -> None:
+    """List webhooks, with how many events each is still to be told and how many are dead letters."""
+    with _store(data_dir).reading() as connection:
+        for found in webhooks.listed(connection):
+            typer.echo(f"{found.id}  {found.pending:6} pending  {found.dead:6} dead  {found.url}")
+
+
+@webhook.command("remove")
+def remove_webhook(
+    webhook_id: Annotated[str, typer.Argument(help="From 'ecg2cmr admin webhook list'.")], data_dir: DataDir = None
+) -> None:
+    """Tell an address no more."""
+    with _store(data_dir).writing() as connection:
+        if not webhooks.remove(connection, webhook_id):
+            raise _fail("there is no webhook by this id")
+
+
+@webhook.command("retry")
+def retry_webhook(
+    webhook_id: Annotated[str, typer.Argument(help="From 'ecg2cmr admin webhook list'.")], data_dir: DataDir = None
+) -> None:
+    """Try the dead letters of a webhook again."""
+    with _store(data_dir).writing() as connection:
+        typer.echo(f"{webhooks.revive(connection, webhook_id)} will be tried again")
 
 
 def main() -> None:

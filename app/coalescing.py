@@ -9,8 +9,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from app.store.outbox import Due
+
+
+class Lane(NamedTuple):
+    """What the jobs of one message have in common."""
+
+    priority: int
+    model_digest: str
+    suspect: str | None
 
 
 @dataclass(kw_only=True)
@@ -31,7 +40,7 @@ class Coalescer:
     messages: int = 4
     full: int = 8
     patience: float = 1.0
-    _waiting: dict[tuple[str, ...], list[Due]] = field(default_factory=lambda: defaultdict(list))  # by lane
+    _waiting: dict[Lane, list[Due]] = field(default_factory=lambda: defaultdict(list))  # by lane
     _unanswered: dict[frozenset[str], float] = field(default_factory=dict)  # job ids -> when the message left
 
     def add(self, job: Due) -> None:
@@ -45,9 +54,9 @@ class Coalescer:
             del self._unanswered[message]
 
     def ready(self, now: float) -> Iterator[list[Due]]:
-        """The messages that are to be sent now, each of one lane."""
+        """The messages that are to be sent now, each of one lane, the most urgent first."""
         self._unanswered = {jobs: left for jobs, left in self._unanswered.items() if now - left < self.patience}
-        for lane in list(self._waiting):
+        for lane in sorted(self._waiting, key=lambda lane: lane.priority):
             while self._may_leave(lane):
                 waiting = self._waiting[lane]
                 message, self._waiting[lane] = waiting[: self.full], waiting[self.full :]
@@ -56,7 +65,7 @@ class Coalescer:
             if not self._waiting[lane]:
                 del self._waiting[lane]
 
-    def _may_leave(self, lane: tuple[str, ...]) -> bool:
+    def _may_leave(self, lane: Lane) -> bool:
         waiting = len(self._waiting[lane])
         return waiting >= self.full or (waiting > 0 and len(self._unanswered) < self.messages)
 
@@ -73,6 +82,6 @@ class Coalescer:
         return waiting
 
 
-def _lane(job: Due) -> tuple[str, ...]:
-    """Jobs of one lane may share a message."""
-    return (job.model_digest, job.job_id) if job.suspect else (job.model_digest,)
+def _lane(job: Due) -> Lane:
+    """Jobs of one lane may share a message; what may have ended a worker has one for itself."""
+    return Lane(job.priority, job.model_digest, job.job_id if job.suspect else None)

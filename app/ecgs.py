@@ -10,13 +10,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.auth import require
+from app.idempotency import Reply, once
+from app.limits import sender
 from app.problems import BodyTooLarge, InvalidRequest, NoResult, NotFound
+from app.store.keys import Principal
+from app.store.outbox import PRIORITIES, Priority
 from app.studies import Kept, Studies, studies
 from models.ecg import EcgError, Stated
 from models.ecg.archive import pack
@@ -49,6 +53,9 @@ MEDIA_TYPES = {
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 StudiesDep = Annotated[Studies, Depends(studies)]
+Sender = Annotated[Principal, Depends(sender)]
+# Not the header Priority of RFC 9218: browsers set that one themselves, for the order of answers.
+PriorityQuery = Annotated[Priority, Query(description="What is read first: stat, then routine, then backfill.")]
 
 
 class Queued(BaseModel):
@@ -133,7 +140,6 @@ SUBMIT_BODY: dict[str, Any] = {  # an OpenAPI fragment, whose values are of any 
 @router.post(
     "",
     summary="Submit an ECG",
-    dependencies=[Depends(require("ecgs:write"))],
     response_model=Report,
     responses={202: {"model": Queued, "description": "Accepted and kept; the report will be at `Location`."}},
     openapi_extra=SUBMIT_BODY,
@@ -141,6 +147,7 @@ SUBMIT_BODY: dict[str, Any] = {  # an OpenAPI fragment, whose values are of any 
 async def submit(
     request: Request,
     studies: StudiesDep,
+    sender: Sender,
     sampling_rate: Annotated[float | None, Query(gt=0, description="Hertz, when the file does not state it.")] = None,
     unit: Annotated[
         str | None, Query(max_length=8, description="mV, uV, nV or V, when the file does not state it.")
@@ -148,23 +155,44 @@ async def submit(
     leads: Annotated[
         str | None, Query(max_length=256, description="Column names, comma-separated, when the file has none.")
     ] = None,
+    priority: PriorityQuery = "routine",
+    idempotency_key: Annotated[
+        str | None, Header(description="One string in quotes; the request comes to the same answer when repeated.")
+    ] = None,
 ) -> Response:
     """Decode, judge and keep one ECG, then have it read.
 
     The ECG is safe in the store before the answer leaves. With `Prefer: wait=N` the answer is the report (200) if it is
     there within N seconds; otherwise it is 202 with the `Location` of the report. The same ECG sent again is the same
-    study, whatever format it comes in.
+    study, whatever format it comes in; with `Idempotency-Key` the same request gets the same answer.
     """
     gateway: Gateway = request.app.state.gateway
     stated = Stated(sampling_rate=sampling_rate, unit=unit, leads=tuple(leads.split(",")) if leads else None)
     upload = await _body(request, gateway.settings.max_body_bytes)
-    try:
-        examined = await run_in_threadpool(gateway.readers.examine, upload, stated)
-    except EcgError as error:
-        gateway.metrics.ingest_rejected.labels("rest", error.code).inc()
-        raise
-    kept: Kept = await run_in_threadpool(studies.keep, upload, examined)
+
+    async def answer() -> Reply:
+        kept = await run_in_threadpool(keep, gateway, upload, stated, priority)
+        return Reply(await _answer(request, studies, kept), kept.study_id)
+
+    return await once(request, sender, upload, answer)
+
+
+def keep(gateway: Gateway, upload: bytes, stated: Stated, priority: Priority) -> Kept:
+    """Decode, judge and keep one ECG, if there is room for it; the caller has its job sent."""
+    with gateway.backlog.room(priority):
+        try:
+            examined = gateway.readers.examine(upload, stated)
+        except EcgError as error:
+            gateway.metrics.ingest_rejected.labels("rest", error.code).inc()
+            raise
+        kept: Kept = gateway.studies.keep(upload, examined, PRIORITIES[priority])
     gateway.metrics.ingest_bytes.labels("rest", examined.recording.source_format).inc(len(upload))
+    return kept
+
+
+async def _answer(request: Request, studies: Studies, kept: Kept) -> Response:
+    """The report if it comes in the time that the sender waits, else where it will be."""
+    gateway: Gateway = request.app.state.gateway
     wait = _preferred_wait(request, gateway.settings.max_wait)
     with gateway.waiters.waiting(kept.study_id) as answered:
         if kept.due is not None:

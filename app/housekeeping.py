@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
-from app.store import Store, StoreUnavailable, blobs, retention
+from app.store import Store, StoreUnavailable, answers, blobs, events, retention
 
 log = logging.getLogger("ecg2cmr.housekeeping")
 
@@ -19,11 +19,18 @@ EVERY_SECONDS = 3600.0
 class Housekeeper(threading.Thread):
     """Looks at once and then every hour; each step is a short transaction, so that no upload waits for it."""
 
-    def __init__(self, store: Store, keep_uploads_days: float | None, keep_studies_days: float | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keep_uploads_days: float | None,
+        keep_studies_days: float | None,
+        events_days: float | None = None,
+    ) -> None:
         super().__init__(name="housekeeper", daemon=True)
         self._store = store
         self._keep_uploads_days = keep_uploads_days
         self._keep_studies_days = keep_studies_days
+        self._events_days = events_days
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -49,6 +56,10 @@ class Housekeeper(threading.Thread):
         if self._keep_uploads_days is not None:
             limit = now - timedelta(days=self._keep_uploads_days)
             self._repeat("dropped %d uploads", lambda connection: retention.drop_uploads_older(connection, limit))
+        if self._events_days is not None:
+            oldest = now - timedelta(days=self._events_days)
+            self._repeat("forgot %d events", lambda connection: events.forget(connection, oldest))
+        self._repeat("forgot %d kept answers", answers.forget_expired)
         self._repeat("swept %d blobs", blobs.sweep)
 
     def _repeat(self, told: str, step: Callable[[Connection], int]) -> None:

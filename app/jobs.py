@@ -108,6 +108,7 @@ class Dispatcher(threading.Thread):
                 INFER_TASK,
                 args=[[Asked(job.job_id, job.ecg_digest, job.attempt) for job in message]],
                 queue=infer_queue(message[0].model_digest),
+                priority=message[0].priority,
                 serializer="msgpack",
                 ignore_result=True,
                 retry=False,

@@ -15,16 +15,18 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
-from app import ecgs, operations, problems, registry
+from app import batches, ecgs, events, limits, operations, problems, registry, webhooks
 from app.auth import LoginNeeded
 from app.dashboard import pages, views
 from app.housekeeping import Housekeeper
 from app.jobs import Dispatcher, Recorder
+from app.limits import Backlog, RateLimit
 from app.metrics import Metrics
 from app.settings import Settings
 from app.store import Store, history, keys, outbox
 from app.studies import Studies
 from app.waiters import Listener, Waiters
+from app.webhooks import Courier
 from models.bundle import Bundle, choose
 from models.ecg.confined import Readers
 
@@ -62,6 +64,9 @@ class Gateway:
     recorder: Recorder
     listener: Listener
     housekeeper: Housekeeper
+    backlog: Backlog
+    rate_limit: RateLimit
+    courier: Courier
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -91,7 +96,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(LoginNeeded, _to_login)
     app.middleware("http")(_observe)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
-    for router in (ecgs.router, registry.router, operations.router, views.router):
+    routed = (batches, ecgs, events, webhooks, registry, operations, views)
+    for router in (part.router for part in routed):
         app.include_router(router)
     return app
 
@@ -117,7 +123,10 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
         dispatcher=dispatcher,
         recorder=Recorder(store, broker_url, metrics, waiters, settings.redispatch_after),
         listener=Listener(broker_url, waiters, dispatcher.answered),
-        housekeeper=Housekeeper(store, settings.keep_uploads_days, settings.keep_studies_days),
+        housekeeper=Housekeeper(store, settings.keep_uploads_days, settings.keep_studies_days, settings.events_days),
+        backlog=Backlog(store, settings.max_queue),
+        rate_limit=RateLimit(settings.rate_limit, settings.rate_limit_url),
+        courier=Courier(store, settings),
     )
 
 
@@ -155,7 +164,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     gateway.listener.start()
     gateway.dispatcher.start()
     gateway.housekeeper.start()
+    gateway.courier.start()
     yield
+    await asyncio.to_thread(gateway.courier.stop)
     await asyncio.to_thread(gateway.dispatcher.stop)
     await asyncio.to_thread(gateway.recorder.stop)
     await asyncio.to_thread(gateway.listener.stop)
@@ -176,6 +187,7 @@ async def _observe(request: Request, call_next: Callable[[Request], Awaitable[Re
     route = getattr(request.scope.get("route"), "path", "unmatched")  # the template, never a path with an id
     gateway.metrics.requests.labels(route, request.method, str(response.status_code)).inc()
     gateway.metrics.request_seconds.labels(route, request.method).observe(time.perf_counter() - started)
+    response.headers.update(limits.headers(request))
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     static = request.url.path.startswith("/static/")  # no patient data; its file names carry no version

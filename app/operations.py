@@ -38,7 +38,8 @@ class Readiness(BaseModel):
 async def healthz(request: Request) -> Response:
     """200 while the process does its work; 503 when one of its threads ended by a bug and only a restart helps."""
     gateway: Gateway = request.app.state.gateway
-    alive = all(thread.is_alive() for thread in (gateway.dispatcher, gateway.recorder, gateway.listener))
+    threads = (gateway.dispatcher, gateway.recorder, gateway.listener, gateway.courier)
+    alive = all(thread.is_alive() for thread in threads)
     health = Health(status="alive" if alive else "broken")
     return JSONResponse(health.model_dump(), status_code=200 if alive else 503)
 

@@ -130,6 +130,66 @@ class Busy(Unavailable):
     title = "Too many uploads at once"
 
 
+class QueueFull(Problem):
+    """As many ECGs wait for their answer as may."""
+
+    code = "queue-full"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "Too many ECGs are waiting to be read"
+    advice = "Nothing was kept: send the ECG again after the seconds of Retry-After; those already sent are not lost."
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(detail, {"Retry-After": str(retry_after)})
+
+
+class TooManyRequests(Problem):
+    """One API key sends more than it may."""
+
+    code = "too-many-requests"
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    title = "This key sends ECGs faster than it may"
+    advice = "Nothing was kept: send the ECG again after the seconds of Retry-After; RateLimit-Policy says the pace."
+
+
+class IdempotencyKeyMissing(Problem):
+    """An ECG without an idempotency key, at a service that wants one with each."""
+
+    code = "idempotency-key-missing"
+    status = HTTPStatus.BAD_REQUEST
+    title = "The Idempotency-Key is missing"
+    advice = "Send the header 'Idempotency-Key: \"KEY\"' with a new key for each ECG, and the same one when you retry."
+
+
+class IdempotencyKeyInvalid(Problem):
+    """The idempotency key is no string as structured header fields write it (RFC 9651 section 3.3.3)."""
+
+    code = "idempotency-key-invalid"
+    status = HTTPStatus.BAD_REQUEST
+    title = "The Idempotency-Key cannot be read"
+    advice = "Send 1 to 255 characters of printable ASCII in double quotes, for example a random UUID."
+
+
+class IdempotencyKeyReused(Problem):
+    """An idempotency key that came with another request before."""
+
+    code = "idempotency-key-reused"
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    title = "The Idempotency-Key was used for another request"
+    advice = "Nothing was kept: send a new key with each ECG, and the same one only to repeat a request unchanged."
+
+
+class IdempotencyKeyInUse(Problem):
+    """The request of this idempotency key is being answered at this moment."""
+
+    code = "idempotency-key-in-use"
+    status = HTTPStatus.CONFLICT
+    title = "The request with this Idempotency-Key is still being answered"
+    advice = "Send it again after the seconds of Retry-After: it will get the answer of the first one."
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, {"Retry-After": "1"})
+
+
 @dataclass(frozen=True)
 class Cause:
     """One documented cause: what `/problems/{code}` says."""
@@ -153,24 +213,46 @@ def causes() -> dict[str, Cause]:
     for kind in kinds_of(EcgError):
         found[kind.code] = Cause(kind.code, status_of(kind), kind.title, kind.advice, (kind.__doc__ or "").strip())
     for problem in kinds_of(Problem):
-        told = (problem.__doc__ or "").strip()
-        found[problem.code] = Cause(problem.code, problem.status, problem.title, problem.advice, told)
+        said = (problem.__doc__ or "").strip()
+        found[problem.code] = Cause(problem.code, problem.status, problem.title, problem.advice, said)
     return found
 
 
-def _respond(request: Request, error: EcgError | Problem) -> Response:
-    """The problem document (RFC 9457); a browser that asked for a page gets the same words as a page.
+Foreseen = EcgError | Problem | StoreUnavailable | ReadersBusy
+FORESEEN = (EcgError, Problem, StoreUnavailable, ReadersBusy)
 
-    `type` is a path of this service, where the cause is explained.
-    """
+
+def told(error: Foreseen) -> EcgError | Problem:
+    """A foreseen error as what its sender is told of it."""
+    if isinstance(error, StoreUnavailable):
+        return Unavailable("the database cannot be reached or is busy")
+    if isinstance(error, ReadersBusy):
+        return Busy("every reader of uploads is at work")
+    return error
+
+
+def document(error: EcgError | Problem) -> dict[str, str | int]:
+    """The problem document (RFC 9457); `type` is a path of this service, where the cause is explained."""
     status = int(error.status if isinstance(error, Problem) else status_of(error))
+    return {
+        "type": f"/problems/{error.code}",
+        "title": error.title,
+        "status": status,
+        "detail": error.detail,
+        "advice": error.advice,
+    }
+
+
+def respond(request: Request, error: EcgError | Problem) -> Response:
+    """The problem document; a browser that asked for a page gets the same words as a page."""
+    problem = document(error)
+    status = int(problem["status"])
     headers = error.headers if isinstance(error, Problem) else {}
-    told = {"title": error.title, "status": status, "detail": error.detail, "advice": error.advice}
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
         page = render(request, "problem.html", status, title=error.title, detail=error.detail, advice=error.advice)
         page.headers.update(headers)
         return page
-    return JSONResponse({"type": f"/problems/{error.code}", **told}, status, headers, media_type=MEDIA_TYPE)
+    return JSONResponse(problem, status, headers, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
@@ -178,34 +260,34 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(EcgError)
     def ecg_error(request: Request, error: EcgError) -> Response:
-        return _respond(request, error)
+        return respond(request, error)
 
     @app.exception_handler(Problem)
     def problem(request: Request, error: Problem) -> Response:
-        return _respond(request, error)
+        return respond(request, error)
 
     @app.exception_handler(StoreUnavailable)
-    def store_unavailable(request: Request, _error: StoreUnavailable) -> Response:
-        return _respond(request, Unavailable("the database cannot be reached or is busy"))
+    def store_unavailable(request: Request, error: StoreUnavailable) -> Response:
+        return respond(request, told(error))
 
     @app.exception_handler(ReadersBusy)
-    def busy(request: Request, _error: ReadersBusy) -> Response:
-        return _respond(request, Busy("every reader of uploads is at work"))
+    def busy(request: Request, error: ReadersBusy) -> Response:
+        return respond(request, told(error))
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
-        told = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
-        return _respond(request, InvalidRequest(told))
+        faults = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
+        return respond(request, InvalidRequest(faults))
 
     @app.exception_handler(StarletteHTTPException)
     def http_error(request: Request, error: StarletteHTTPException) -> Response:
         if error.status_code == HTTPStatus.NOT_FOUND:
-            return _respond(request, NotFound(f"nothing is at {request.url.path}"))
+            return respond(request, NotFound(f"nothing is at {request.url.path}"))
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            return _respond(request, MethodNotAllowed(f"{request.method} is not possible at {request.url.path}"))
-        return _respond(request, InvalidRequest(str(error.detail)))
+            return respond(request, MethodNotAllowed(f"{request.method} is not possible at {request.url.path}"))
+        return respond(request, InvalidRequest(str(error.detail)))
 
     @app.exception_handler(Exception)
     def unforeseen(request: Request, _error: Exception) -> Response:
         # The traceback goes to the log (Starlette re-raises it there); the sender learns nothing of our inside.
-        return _respond(request, Problem("an unforeseen error happened"))
+        return respond(request, Problem("an unforeseen error happened"))

@@ -8,13 +8,15 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.wire import BROKER
+
 ARTIFACTS = Path(__file__).resolve().parents[1] / "models" / "artifacts"
 
 
 class Settings(BaseSettings):
     """Everything an operator may set for the gateway; each field is the environment variable `ECG2CMR_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="ECG2CMR_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="ECG2CMR_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     data_dir: Path = Field(default=Path("data"), description="Folder of the embedded store and broker.")
     database_url: str | None = Field(
@@ -34,7 +36,8 @@ class Settings(BaseSettings):
     )
     broker_url: str | None = Field(
         default=None,
-        description="Celery broker (redis://…, redis+socket://…). Default: an embedded Valkey server.",
+        pattern=BROKER,
+        description="Redis or Valkey (redis://…, rediss://…, redis+socket://…). Default: an embedded Valkey server.",
     )
     bundle: Path | None = Field(default=None, description="Model bundle to serve. Default: the newest under artifacts.")
     artifacts: Path = Field(default=ARTIFACTS, description="Folder of model bundles: <name>/<version>/.")
@@ -48,6 +51,27 @@ class Settings(BaseSettings):
     max_wait: float = Field(default=60.0, ge=0, description="Longest `Prefer: wait` in seconds.")
     redispatch_after: float = Field(
         default=30.0, gt=0, description="Seconds without an answer after which a job is sent to the broker again."
+    )
+    max_queue: int = Field(
+        default=4096,  # of 240 kB each, a 10 s recording at 500 Hz: about 1 GB
+        gt=0,
+        description="Most ECGs that wait for an answer; beyond it new ones are refused (503).",
+    )
+    rate_limit: str | None = Field(
+        default=None, description="ECGs that one API key may send, such as '600/minute'. Default: no limit."
+    )
+    rate_limit_url: str | None = Field(
+        default=None,
+        description="Redis in which several gateways count together (redis://…). Default: each counts for itself.",
+    )
+    max_batch_bytes: int = Field(default=2**30, gt=0, description="Largest zip of a batch, packed and unpacked.")
+    require_idempotency_key: bool = Field(default=False, description="Refuse ECGs sent without an Idempotency-Key.")
+    idempotency_hours: float = Field(default=24.0, gt=0, description="How long an answer is kept by Idempotency-Key.")
+    events_days: float = Field(default=7.0, gt=0, description="How long events can be asked for again.")
+    webhook_private: bool = Field(default=False, description="Let webhooks lead to private addresses, and without TLS.")
+    webhook_attempts: int = Field(default=9, gt=0, description="Attempts after which an event is a dead letter.")
+    webhook_pause: float = Field(
+        default=5.0, gt=0, description="Seconds before the second attempt; four times as many before each that follows."
     )
     session_hours: float = Field(default=12.0, gt=0, description="How long a dashboard login lasts.")
     secure_cookies: bool = Field(default=False, description="Send the session cookie over HTTPS only.")

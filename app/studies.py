@@ -19,7 +19,7 @@ from app.store import Store, StoreUnavailable, retention
 from app.store import blobs as places
 from app.store import studies as rows
 from app.store.lifecycle import shown
-from app.store.outbox import Due
+from app.store.outbox import PRIORITIES, Due
 from app.store.studies import Accepted
 from models.bundle import Bundle
 from models.ecg import Recording
@@ -81,14 +81,14 @@ class Studies:
         self._bundle = bundle
         self._redispatch_after = redispatch_after
 
-    def keep(self, upload: bytes, examined: Examination) -> Kept:
+    def keep(self, upload: bytes, examined: Examination, priority: int = PRIORITIES["routine"]) -> Kept:
         """Keep an ECG durably and ask for its reading, in one transaction. The same ECG again is the same study."""
         for _ in range(KEEP_ATTEMPTS):
             with contextlib.suppress(IntegrityError):  # another gateway accepted or forgot the same ECG at this moment
-                return self._keep(upload, examined)
+                return self._keep(upload, examined, priority)
         raise StoreUnavailable("this ECG is being accepted and forgotten by others all the time")
 
-    def _keep(self, upload: bytes, examined: Examination) -> Kept:
+    def _keep(self, upload: bytes, examined: Examination, priority: int) -> Kept:
         recording = examined.recording
         packed = recording.to_bytes()  # once: it goes to the store and to the broker
         self._store.write_ahead(upload, packed)
@@ -99,13 +99,14 @@ class Studies:
                 examined=examined,
                 model_digest=self._bundle.digest,
                 redispatch_after=self._redispatch_after,
+                priority=priority,
                 packed=packed,
             )
         )
         due = None
         if accepted.job_id is not None:
             job = (accepted.job_id, recording.digest, self._bundle.digest, packed)
-            due = Due(*job, attempt=accepted.attempt)
+            due = Due(*job, attempt=accepted.attempt, priority=priority)
         return Kept(accepted.study_id, accepted.created, due)
 
     def forget(self, study_id: str) -> bool:

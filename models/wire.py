@@ -21,6 +21,9 @@ from models.report import Answer, Asked, Inference, Started
 
 ANSWERS, NEWS = "ecg2cmr.answers", "ecg2cmr.news"
 
+BROKER = r"^(rediss?|redis\+socket|unix)://"
+"""The addresses that a broker may have: no other of Celery's brokers holds recordings and answers."""
+
 LIFETIME = 3600
 """Seconds that a recording lies in Redis; longer than the longest pause before its job is asked again."""
 

@@ -9,6 +9,7 @@ import warnings
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from models.bundle import Bundle, BundleError, choose
 from models.runtime import Model, ProviderError
@@ -30,7 +31,11 @@ def run(
     ECG2CMR_POOL           threads (one process, one device) or prefork with ECG2CMR_PROCESSES processes
     ECG2CMR_THREADS        CPU cores to use (default: all)
     """
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        typer.echo(f"The settings (ECG2CMR_<NAME> in the environment) are wrong: {error}", err=True)
+        raise typer.Exit(1) from error
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         if check:

@@ -9,15 +9,17 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.wire import BROKER
+
 ARTIFACTS = Path(__file__).resolve().parents[1] / "models" / "artifacts"
 
 
 class Settings(BaseSettings):
     """Everything an operator may set for a worker; each field is the environment variable `ECG2CMR_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="ECG2CMR_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="ECG2CMR_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    broker_url: str = Field(default="redis://127.0.0.1:6379/0", description="Celery broker.")
+    broker_url: str = Field(default="redis://127.0.0.1:6379/0", pattern=BROKER, description="Redis or Valkey.")
     bundle: Path | None = Field(default=None, description="Model bundle to serve. Default: the newest under artifacts.")
     artifacts: Path = Field(default=ARTIFACTS, description="Folder of model bundles: <name>/<version>/.")
     provider: Literal["cpu", "openvino", "cuda", "tensorrt"] = Field(

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from sqlalchemy import Connection, Row, Select, func, select
 
 from app.store import blobs as places
-from app.store.lifecycle import UNFINISHED, Reason, State, move, return_to_store, shown
+from app.store import events
+from app.store.lifecycle import UNFINISHED, Reason, move, return_to_store
 from app.store.tables import blobs, jobs, outbox, results, studies
 from models.report import Answer, Failure, Inference, Rejection, Started, Status
 
@@ -27,6 +28,14 @@ RETRY_PAUSE = 0.5
 
 MAX_ATTEMPTS = 3
 """Attempts that may end without an answer before a job becomes a dead letter (operations.md, section 7)."""
+
+
+Priority = Literal["stat", "routine", "backfill"]
+PRIORITIES: dict[Priority, int] = {"stat": 0, "routine": 3, "backfill": 9}
+"""What the store keeps and the broker is told: kombu's steps on Redis, of which 0 is taken first."""
+
+
+End = Literal["done", "rejected", "failed"]
 
 
 class Due(NamedTuple):
@@ -41,6 +50,7 @@ class Due(NamedTuple):
     recording: bytes
     attempt: int = 1
     suspect: bool = False
+    priority: int = PRIORITIES["routine"]
 
 
 class Recorded(NamedTuple):
@@ -52,7 +62,7 @@ class Recorded(NamedTuple):
 
 
 def take_due(connection: Connection, redispatch_after: float, limit: int = 64) -> list[Due]:
-    """The jobs that are due, oldest first, each under a new lease; it becomes due again when no answer comes.
+    """The jobs that are due, by priority and then oldest first, each under a new lease; due again when no answer comes.
 
     The lease doubles each time, up to `MAX_BACKOFF`: a long queue is not made longer by asking again and again. That a
     lease ended says nothing of an ECG, unless a worker had begun it: then the attempt is spent.
@@ -74,7 +84,7 @@ def _due(connection: Connection, query: Select[*tuple[object, ...]], limit: int)
     """Jobs whose lease ended. Several gateways share one PostgreSQL: none waits for another; SQLite has one writer."""
     return connection.execute(
         query.where(outbox.c.due_at <= datetime.now(UTC))
-        .order_by(outbox.c.due_at)
+        .order_by(jobs.c.priority, outbox.c.due_at)
         .limit(limit)
         .with_for_update(of=[outbox, jobs], skip_locked=True)
     ).all()
@@ -93,7 +103,7 @@ def _lease(connection: Connection, job: Row[*tuple[object, ...]], redispatch_aft
     connection.execute(
         outbox.update().where(outbox.c.job_id == job.id).values(due_at=now + pause, sent=job.sent + 1, attempts=spent)
     )
-    return Due(job.id, job.ecg_digest, job.model_digest, recording, token, suspect=spent > 0)
+    return Due(job.id, job.ecg_digest, job.model_digest, recording, token, spent > 0, job.priority)
 
 
 def bury_lost(connection: Connection, limit: int = 64) -> list[Recorded]:
@@ -161,21 +171,19 @@ def record(connection: Connection, answer: Answer, retry_pause: float = RETRY_PA
 
 def _finish(connection: Connection, job: Row[*tuple[object, ...]], outcome: Inference | Rejection) -> Recorded | None:
     """The model has answered."""
-    now = datetime.now(UTC)
-    status: State = "done" if isinstance(outcome, Inference) else "rejected"
-    if not move(connection, job.id, job.status, status, finished_at=now):
-        return None  # another gateway recorded an answer at this moment
+    recorded = _end(connection, job, "done" if isinstance(outcome, Inference) else "rejected")
+    if recorded is None:
+        return None
     embedding = np.asarray(outcome.embedding, "<f4").tobytes() if isinstance(outcome, Inference) else None
     connection.execute(
         results.insert().values(
             job_id=job.id,
-            recorded_at=now,
+            recorded_at=datetime.now(UTC),
             outcome=outcome.model_dump(mode="json", exclude={"embedding"}),
             embedding=embedding,
         )
     )
-    connection.execute(outbox.delete().where(outbox.c.job_id == job.id))
-    return Recorded(job.study_id, shown(status), (now - job.created_at).total_seconds())
+    return recorded
 
 
 def _spend(
@@ -195,11 +203,23 @@ def _spend(
 
 def _fail(connection: Connection, job: Row[*tuple[object, ...]], reason: Reason, detail: str) -> Recorded | None:
     """A dead letter: nothing is asked again before somebody asks for it."""
+    return _end(connection, job, "failed", reason=reason, detail=detail[:512])
+
+
+def _end(connection: Connection, job: Row[*tuple[object, ...]], status: End, **changes: str) -> Recorded | None:
+    """The one way to an end: nothing is asked any more, and whoever listens is told once, in the same transaction.
+
+    Returns
+    -------
+    Recorded or None
+        None when another gateway ended the job at this moment.
+    """
     now = datetime.now(UTC)
-    if not move(connection, job.id, job.status, "failed", finished_at=now, reason=reason, detail=detail[:512]):
+    if not move(connection, job.id, job.status, status, finished_at=now, **changes):
         return None
     connection.execute(outbox.delete().where(outbox.c.job_id == job.id))
-    return Recorded(job.study_id, "failed", (now - job.created_at).total_seconds())
+    events.append(connection, job.study_id, status)
+    return Recorded(job.study_id, status, (now - job.created_at).total_seconds())
 
 
 def pending(connection: Connection) -> tuple[int, datetime | None]:

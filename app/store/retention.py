@@ -8,7 +8,17 @@ from typing import Literal
 from sqlalchemy import Connection, exists, select
 
 from app.store import blobs as places
-from app.store.tables import blobs, jobs, outbox, results, studies, tombstones
+from app.store.tables import (
+    blobs,
+    deliveries,
+    events,
+    jobs,
+    kept_answers,
+    outbox,
+    results,
+    studies,
+    tombstones,
+)
 
 Cause = Literal["asked", "policy"]
 """Why a study was forgotten: somebody asked for it by its id, or it was older than studies are kept."""
@@ -17,8 +27,9 @@ Cause = Literal["asked", "policy"]
 def forget(connection: Connection, study_id: str, cause: Cause = "asked") -> bool:
     """Remove a study with its bytes, jobs and results, answered or not; False if there is none by this id.
 
-    A tombstone stays: the id, the moment and the cause, nothing of the ECG or the patient. Bytes outside the store are
-    removed by the next `app.store.blobs.sweep`; an answer that is still under way belongs to no job any more.
+    With it go the answers that quote it and are kept by idempotency key, its events, and what webhooks were to be told
+    of it. A tombstone stays: the id, the moment and the cause, nothing of the ECG or the patient. Bytes outside the
+    store are removed by the next `app.store.blobs.sweep`; an answer that is still under way belongs to no job any more.
     """
     if connection.scalar(select(studies.c.id).where(studies.c.id == study_id).with_for_update()) is None:
         return False
@@ -27,8 +38,8 @@ def forget(connection: Connection, study_id: str, cause: Cause = "asked") -> boo
     _loosen(connection, study_id)
     for table in (results, outbox):
         connection.execute(table.delete().where(table.c.job_id.in_(job_ids)))
-    connection.execute(jobs.delete().where(mine))
-    connection.execute(blobs.delete().where(blobs.c.study_id == study_id))
+    for told in (blobs, events, deliveries, kept_answers, jobs):
+        connection.execute(told.delete().where(told.c.study_id == study_id))
     connection.execute(studies.delete().where(studies.c.id == study_id))
     connection.execute(tombstones.insert().values(study_id=study_id, forgotten_at=datetime.now(UTC), cause=cause))
     return True

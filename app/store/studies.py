@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, Select, select
 from app.store import blobs as places
 from app.store import dead_letters
 from app.store.lifecycle import move
+from app.store.outbox import PRIORITIES
 from app.store.tables import blobs, jobs, outbox, results, studies
 from models.ecg.examination import Examination
 
@@ -33,6 +34,7 @@ def accept(
     model_digest: str,
     redispatch_after: float,
     packed: bytes | None = None,
+    priority: int = PRIORITIES["routine"],
 ) -> Accepted:
     """Keep an ECG and ask for its reading: study, bytes, job and outbox row, in the caller's one transaction.
 
@@ -47,7 +49,7 @@ def accept(
         _insert(connection, study_id, examined)
         places.keep(connection, study_id, upload, packed or recording.to_bytes())
     due_at = datetime.now(UTC) + timedelta(seconds=redispatch_after)
-    job_id, attempt = _ensure_job(connection, study_id, model_digest, due_at)
+    job_id, attempt = _ensure_job(connection, study_id, model_digest, due_at, priority)
     return Accepted(study_id, created=known is None, job_id=job_id, attempt=attempt)
 
 
@@ -94,7 +96,9 @@ def _insert(connection: Connection, study_id: str, examined: Examination) -> Non
     )
 
 
-def _ensure_job(connection: Connection, study_id: str, model_digest: str, due_at: datetime) -> tuple[str | None, int]:
+def _ensure_job(
+    connection: Connection, study_id: str, model_digest: str, due_at: datetime, priority: int
+) -> tuple[str | None, int]:
     """The job that must be sent now and the number of its lease; no job if the model has answered or was asked."""
     job = connection.execute(
         select(jobs.c.id, jobs.c.status, jobs.c.token).where(
@@ -102,19 +106,19 @@ def _ensure_job(connection: Connection, study_id: str, model_digest: str, due_at
         )
     ).one_or_none()
     if job is None:
-        return _new_job(connection, study_id, model_digest, due_at), 1
+        return _new_job(connection, study_id, model_digest, due_at, priority), 1
     if job.status != "failed" or not dead_letters.revive(connection, job.id):
         return None, 0
-    move(connection, job.id, "received", "queued", token=job.token + 1)
+    move(connection, job.id, "received", "queued", token=job.token + 1, priority=priority)
     connection.execute(outbox.update().where(outbox.c.job_id == job.id).values(due_at=due_at, sent=1))
     return job.id, job.token + 1
 
 
-def _new_job(connection: Connection, study_id: str, model_digest: str, due_at: datetime) -> str:
+def _new_job(connection: Connection, study_id: str, model_digest: str, due_at: datetime, priority: int) -> str:
     """Received and queued in one: its first lease is that of whoever accepts it."""
     job_id, now = uuid.uuid4().hex, datetime.now(UTC)
     new = {"id": job_id, "study_id": study_id, "model_digest": model_digest, "status": "queued", "token": 1}
-    connection.execute(jobs.insert().values(**new, created_at=now))
+    connection.execute(jobs.insert().values(**new, priority=priority, created_at=now))
     connection.execute(outbox.insert().values(job_id=job_id, due_at=due_at, sent=1, attempts=0))
     return job_id
 

@@ -1,4 +1,4 @@
-"""The tables: studies, their bytes, jobs, outbox, results, what was forgotten, API keys, model history."""
+"""The tables: studies, bytes, jobs, outbox, results, tombstones, API keys, model history, events, webhooks, answers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     TypeDecorator,
@@ -101,6 +102,7 @@ jobs = Table(
     C("token", Integer, nullable=False, server_default="0"),  # number of its latest lease, of all there ever were
     C("reason", String(32)),  # app.store.lifecycle.Reason, when it failed
     C("detail", String(512)),
+    C("priority", SmallInteger, nullable=False, server_default="3"),  # app.store.outbox.PRIORITIES
     UniqueConstraint("study_id", "model_digest"),
     Index("ix_jobs_status", "status"),
 )
@@ -154,4 +156,58 @@ model_history = Table(
     C("name", String(64), nullable=False),
     C("version", String(32), nullable=False),
     C("digest", String(64), nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    C("sequence", Integer, primary_key=True, autoincrement=True),
+    C("at", Instant, nullable=False),
+    C("study_id", String(32), nullable=False),  # a study that is forgotten takes its events with it
+    C("status", String(8), nullable=False),
+    Index("ix_events_at", "at"),
+    Index("ix_events_study_id", "study_id"),
+    sqlite_autoincrement=True,  # the number of a forgotten event is never given to another one
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    C("id", String(32), primary_key=True),
+    C("url", String(2048), nullable=False),
+    C("secret", String(64), nullable=False),  # both sides sign with it, so it cannot be kept as a hash
+    C("created_at", Instant, nullable=False),
+    C("removed_at", Instant),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    # Of the event, which may be forgotten before it is delivered.
+    C("sequence", Integer, primary_key=True, autoincrement=False),
+    C("webhook_id", String(32), ForeignKey("webhooks.id"), primary_key=True),
+    C("at", Instant, nullable=False),
+    C("study_id", String(32), nullable=False),
+    C("status", String(8), nullable=False),
+    C("attempts", Integer, nullable=False),
+    C("due_at", Instant),  # none: a dead letter
+    C("reason", String(128)),  # why the last attempt failed
+    Index("ix_deliveries_due_at", "due_at"),
+    Index("ix_deliveries_study_id", "study_id"),
+)
+
+kept_answers = Table(
+    "kept_answers",
+    metadata,
+    C("api_key_id", String(32), primary_key=True),
+    C("idempotency_key", String(255), primary_key=True),
+    C("fingerprint", String(64), nullable=False),  # SHA-256 of the request
+    C("locked_until", Instant, nullable=False),  # until then the request is being answered, if it has no answer yet
+    C("expires_at", Instant, nullable=False),
+    C("status", SmallInteger),
+    C("headers", JSON),
+    C("body", LargeBinary),
+    C("study_id", String(32), ForeignKey("studies.id")),  # what the answer quotes; none of a refusal
+    Index("ix_kept_answers_expires_at", "expires_at"),
+    Index("ix_kept_answers_study_id", "study_id"),
 )

@@ -13,7 +13,9 @@ from app.store import Store, keys
 runner = CliRunner()
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["submit"], ["admin"], ["admin", "create-key"]])
+@pytest.mark.parametrize(
+    "command", [[], ["serve"], ["submit"], ["admin"], ["admin", "create-key"], ["admin", "webhook"]]
+)
 def test_help_says_what_a_command_does(command: list[str]) -> None:
     shown = runner.invoke(cli, [*command, "--help"])
     assert shown.exit_code == 0
@@ -35,6 +37,23 @@ def test_a_key_can_be_made_listed_and_revoked(tmp_path: Path) -> None:
     with store.reading() as connection:
         assert keys.find(connection, key) is None
     store.close()
+
+
+def test_a_webhook_can_be_added_listed_and_removed(tmp_path: Path) -> None:
+    folder = ["--data-dir", str(tmp_path)]
+    refused = runner.invoke(cli, ["admin", "webhook", "add", "https://127.0.0.1/hook", *folder])
+    assert refused.exit_code == 1
+    assert "private" in refused.output
+    allowed = {"ECG2CMR_WEBHOOK_PRIVATE": "1"}
+    added = runner.invoke(cli, ["admin", "webhook", "add", "https://127.0.0.1/hook", *folder], env=allowed)
+    webhook_id, secret = added.output.split()
+    assert secret.startswith("whsec_")
+    listed = runner.invoke(cli, ["admin", "webhook", "list", *folder]).output
+    assert webhook_id in listed
+    assert secret not in listed
+    assert runner.invoke(cli, ["admin", "webhook", "retry", webhook_id, *folder]).output.startswith("0 ")
+    assert runner.invoke(cli, ["admin", "webhook", "remove", webhook_id, *folder]).exit_code == 0
+    assert runner.invoke(cli, ["admin", "webhook", "remove", webhook_id, *folder]).exit_code == 1
 
 
 def test_an_unknown_scope_and_a_missing_file_are_refused(tmp_path: Path) -> None:

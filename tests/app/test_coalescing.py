@@ -9,8 +9,8 @@ from app.coalescing import Coalescer
 from app.store.outbox import Due
 
 
-def job(number: int, model: str = "m", *, suspect: bool = False) -> Due:
-    return Due(job_id=f"j{number}", ecg_digest="e", model_digest=model, recording=b"", suspect=suspect)
+def job(number: int, model: str = "m", *, suspect: bool = False, priority: int = 3) -> Due:
+    return Due(f"j{number}", "e", model, recording=b"", suspect=suspect, priority=priority)
 
 
 def ids(messages: list[list[Due]]) -> list[list[str]]:
@@ -49,6 +49,15 @@ def test_jobs_of_two_models_never_share_a_message() -> None:
     for number, model in enumerate("abab"):
         coalescer.add(job(number, model))
     assert ids(list(coalescer.ready(0.0))) == [["j0", "j2"], ["j1", "j3"]]
+
+
+def test_the_urgent_leave_first_and_share_no_message_with_others() -> None:
+    coalescer = Coalescer(messages=2, full=8)
+    for number, priority in enumerate((9, 3, 0, 3, 0)):
+        coalescer.add(job(number, priority=priority))
+    assert ids(list(coalescer.ready(0.0))) == [["j2", "j4"], ["j1", "j3"]]
+    coalescer.answered(["j2"])
+    assert ids(list(coalescer.ready(0.0))) == [["j0"]]
 
 
 def test_what_may_have_ended_a_worker_travels_alone() -> None:

@@ -6,6 +6,7 @@ after everything else. In the end a healthy worker is given its time.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -69,6 +70,7 @@ class LifeCycle(RuleBasedStateMachine):
         self.sent: list[outbox.Due] = []  # on the broker; taking one does not remove it: it may be handed out twice
         self.told: list[Answer | Started] = []  # on the way back
         self.ends: dict[str, tuple[object, ...]] = {}
+        self.endings: Counter[str] = Counter()  # how often each study came to an end; a dead letter may again
 
     def commit(self, crash: bool, step: Callable[[Connection], T]) -> T | None:
         """A transaction, or the attempt at one."""
@@ -172,6 +174,7 @@ class LifeCycle(RuleBasedStateMachine):
         study_id = min(self.accepted, key=lambda accepted: self.accepted[accepted])
         if self.commit(crash, lambda connection: retention.forget(connection, study_id)):
             del self.accepted[study_id]
+            del self.endings[study_id]
 
     @invariant()
     def every_accepted_ecg_is_asked_for_or_has_exactly_one_end(self) -> None:
@@ -186,15 +189,19 @@ class LifeCycle(RuleBasedStateMachine):
             assert job.due_at is None or job.attempts < outbox.MAX_ATTEMPTS
 
     @invariant()
-    def an_end_never_changes(self) -> None:
+    def an_end_never_changes_and_is_told_once(self) -> None:
+        found = self.jobs()
         ends = {
             job.id: (job.status, job.reason, job.detail, job.finished_at, job.recorded_at)
-            for job in self.jobs()
+            for job in found
             if job.status not in UNFINISHED
         }
         for job_id, end in ends.items():
             assert self.ends.get(job_id, end) == end
+        self.endings.update(job.study_id for job in found if job.id in ends.keys() - self.ends.keys())
         self.ends = ends
+        with self.store.reading() as connection:
+            assert Counter(connection.scalars(select(tables.events.c.study_id))) == self.endings
 
     def jobs(self):  # type: ignore[no-untyped-def]  # rows of a select
         query = (
@@ -215,7 +222,7 @@ class LifeCycle(RuleBasedStateMachine):
                 outbox.record(connection, answer(due, "rejection" if nature == "rejection" else "inference"))
         assert all(job.status not in UNFINISHED for job in self.jobs())
         self.every_accepted_ecg_is_asked_for_or_has_exactly_one_end()
-        self.an_end_never_changes()
+        self.an_end_never_changes_and_is_told_once()
         with self.store.reading() as connection:
             for table in (tables.studies, tables.blobs, tables.jobs):
                 assert connection.scalar(select(func.count()).select_from(table)) == len(self.accepted)

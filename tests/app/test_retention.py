@@ -9,17 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 from typer.testing import CliRunner
 
 from app.cli import cli
 from app.housekeeping import Housekeeper
-from app.store import Store, StoreUnavailable, blobs, outbox, studies, tables
+from app.store import Store, StoreUnavailable, answers, blobs, events, outbox, studies, tables, webhooks
+from app.store.answers import Claim
 from app.studies import Studies
 from models.ecg import Recording
 from tests.app.test_store import MODEL, SimpleBundle, answer, examined, inference, record
 
 PLACES = ["directory", "file", "memory"]
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+CLAIM = Claim("k" * 32, "one", "f" * 64)
 
 
 def place_url(kind: str, folder: Path) -> str:
@@ -152,6 +156,53 @@ def test_of_a_forgotten_ecg_only_a_tombstone_is_left(outside: Store, recording: 
     assert (stone["study_id"], stone["cause"]) == (forgotten, "asked")
     assert forget(outside, other)
     assert not is_kept(outside, b"upload")
+
+
+def test_what_was_told_of_a_forgotten_ecg_is_forgotten_with_it(store: Store, recording: Recording) -> None:
+    with store.writing() as connection:
+        webhooks.add(connection, "https://one.example/")
+    kept = {}
+    for number, each in enumerate((recording, another(recording))):
+        kept[number] = keep(store, each)
+        with store.writing() as connection:
+            job_id = connection.scalar(select(tables.jobs.c.id).where(tables.jobs.c.study_id == kept[number]))
+            claimed = CLAIM._replace(key=str(number))
+            assert answers.claim(connection, claimed, lock=HOUR, lifetime=HOUR) is None
+            answers.keep(connection, claimed, 202, {}, kept[number].encode(), kept[number])
+        record(store, answer(job_id, each, inference()))
+    assert forget(store, kept[0])
+    with store.reading() as connection:
+        for table in (tables.kept_answers, tables.events, tables.deliveries):
+            assert connection.scalars(select(table.c.study_id)).all() == [kept[1]]
+    with store.writing() as connection:
+        assert answers.claim(connection, CLAIM._replace(key="0"), lock=HOUR, lifetime=HOUR) is None, "as if never sent"
+
+
+def test_an_answer_about_what_was_forgotten_while_it_was_made_is_not_kept(store: Store, recording: Recording) -> None:
+    study_id = keep(store, recording)
+    with store.writing() as connection:
+        answers.claim(connection, CLAIM, lock=HOUR, lifetime=HOUR)
+    assert forget(store, study_id)
+    with pytest.raises(IntegrityError), store.writing() as connection:
+        answers.keep(connection, CLAIM, 202, {}, b"{}", study_id)
+
+
+def test_answers_events_and_dead_letters_of_webhooks_are_kept_as_long_as_the_operator_says(store: Store) -> None:
+    with store.writing() as connection:
+        webhooks.add(connection, "https://one.example/")
+        for _ in range(3):
+            events.append(connection, "s", "done")
+        connection.execute(tables.events.update().where(tables.events.c.sequence < 3).values(at=PAST))
+        connection.execute(tables.deliveries.update().where(tables.deliveries.c.sequence < 3).values(at=PAST))
+        connection.execute(tables.deliveries.update().where(tables.deliveries.c.sequence == 1).values(due_at=None))
+        for number in (-1, 1):
+            claimed = CLAIM._replace(key=str(number))
+            answers.claim(connection, claimed, lock=HOUR, lifetime=HOUR * number)
+    Housekeeper(store, None, None, 7).tidy()
+    with store.reading() as connection:
+        assert connection.scalars(select(tables.events.c.sequence)).all() == [3]
+        assert connection.scalars(select(tables.deliveries.c.sequence).order_by("sequence")).all() == [2, 3]
+        assert connection.scalars(select(tables.kept_answers.c.idempotency_key)).all() == ["1"]
 
 
 def test_an_answer_that_comes_after_its_ecg_was_forgotten_changes_nothing(store: Store, recording: Recording) -> None:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -168,6 +169,44 @@ def test_a_job_without_an_answer_becomes_due_again_later_and_later(store: Store,
     assert pauses[0] > timedelta(seconds=100)
     assert pauses[1] / pauses[0] == pytest.approx(2, rel=0.05)
     assert pauses[2] / pauses[1] == pytest.approx(2, rel=0.05)
+
+
+def test_what_is_sent_again_keeps_its_priority_and_the_urgent_comes_first(store: Store, recording: Recording) -> None:
+    stat, routine, backfill = (outbox.PRIORITIES[name] for name in get_args(outbox.Priority))
+    accepted = []
+    for number, priority in enumerate((backfill, routine, stat, routine), 1):
+        with store.writing() as connection:
+            taken = studies.accept(
+                connection,
+                upload=b"bytes",
+                examined=examined(replace(recording, signal=recording.signal * number)),
+                model_digest=MODEL.digest,
+                redispatch_after=-60,  # due at once
+                priority=priority,
+            )
+        accepted.append(taken.job_id)
+    with store.writing() as connection:
+        due = outbox.take_due(connection, 60)
+    assert [job.priority for job in due] == [stat, routine, routine, backfill]
+    assert [job.job_id for job in due] == [accepted[2], accepted[1], accepted[3], accepted[0]], "then the oldest"
+
+
+def test_a_dead_letter_that_is_sent_again_has_the_priority_of_now(store: Store, recording: Recording) -> None:
+    accepted = accept(store, recording)
+    for attempt in (1, 2, 3):
+        fail(store, accepted.job_id, recording, attempt)
+        send(store)
+    with store.writing() as connection:
+        studies.accept(
+            connection,
+            upload=b"bytes",
+            examined=examined(recording),
+            model_digest=MODEL.digest,
+            redispatch_after=60,
+            priority=outbox.PRIORITIES["stat"],
+        )
+        outbox.make_due(connection)
+        assert [job.priority for job in outbox.take_due(connection, 60)] == [0]
 
 
 def test_a_doubled_answer_changes_nothing(store: Store, recording: Recording) -> None:

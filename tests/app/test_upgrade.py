@@ -89,16 +89,22 @@ def old_rows(connection: Connection, number: int, status: str) -> Old:
     return old
 
 
-@pytest.fixture
-def old(empty_store: Store) -> dict[str, Old]:
-    """One study in each state; two that wait, one of which was sent four times."""
+def upgrade(connection: Connection, revision: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+@pytest.fixture(params=["0002", "0003"])
+def old(empty_store: Store, request: pytest.FixtureRequest) -> dict[str, Old]:
+    """One study in each state; two that wait, one of which was sent four times. In 0003 all of them came from 0002."""
     with empty_store.writing() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
+        upgrade(connection, "0002")
         found = {status: old_rows(connection, number, status) for number, status in enumerate(OUTCOMES, 10)}
-        return found | {"new": old_rows(connection, 1, "queued"), "sent": old_rows(connection, 4, "queued")}
+        found |= {"new": old_rows(connection, 1, "queued"), "sent": old_rows(connection, 4, "queued")}
+        upgrade(connection, request.param)
+    return found
 
 
 def test_what_waited_is_asked_again_under_the_next_lease_and_answers_under_way_are_taken(
@@ -108,6 +114,7 @@ def test_what_waited_is_asked_again_under_the_next_lease_and_answers_under_way_a
     with empty_store.writing() as connection:
         due = outbox.take_due(connection, 60)
         assert [(d.job_id, d.attempt) for d in due] == [(old["new"].job_id, 2), (old["sent"].job_id, 5)]
+        assert {d.priority for d in due} == {outbox.PRIORITIES["routine"]}
         assert [d.recording for d in due] == [old[name].recording.to_bytes() for name in ("new", "sent")]
         for name in ("new", "sent"):  # a worker of the version before knows of no leases
             answer = Answer(

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 from playwright.sync_api import Browser, Page, sync_playwright
 from pydicom.data import get_testdata_file
 
@@ -147,6 +148,15 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield f"redis://127.0.0.1:{port}/0"
     process.terminate()
     process.wait()
+
+
+@pytest.fixture
+def no_worker(redis_url: str) -> str:
+    """A broker to which no worker listens, and which holds nothing."""
+    url = redis_url.removesuffix("/0") + "/5"
+    with redis.Redis.from_url(url) as broker:
+        broker.flushdb()
+    return url
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,9 @@ def test_every_command_of_the_interface_document_works(folder: Path, server: Ser
         '"kind":"preprocessed"',
         '"history":',
         "unsupported-format",
+        "1 accepted",
+        '{"name":"first","status":202',
+        "event: ecg",
     ):
         assert expected in printed
 

