@@ -174,7 +174,7 @@ class Recorder(threading.Thread):
             if record is not None and isinstance(answer, Answer):
                 self._waiters.tell(record.study_id)
                 news.study_ids.append(record.study_id)
-                self._measure(answer, record.seconds)
+                self._measure(answer, record)
         with contextlib.suppress(WireDown):  # who waits elsewhere looks at the store now and then
             self._wire.tell(news)
 
@@ -198,9 +198,9 @@ class Recorder(threading.Thread):
         outbox.begin(connection, told, self._lease)
         return None
 
-    def _measure(self, answer: Answer, seconds: float) -> None:
+    def _measure(self, answer: Answer, record: Recorded) -> None:
         model = answer.outcome.model
-        self._metrics.job_seconds.observe(seconds)
+        self._metrics.job_seconds.labels(record.status).observe(record.seconds)
         self._metrics.inference_seconds.labels(model.name, model.version, model.precision or "").observe(answer.seconds)
         if isinstance(answer.outcome, Inference):
             for abstention in answer.outcome.abstained:

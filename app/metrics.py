@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from app.store import Store, dead_letters, outbox
-from app.store.lifecycle import REASONS, STATES
+from app.store.lifecycle import REASONS, UNFINISHED
 from models.report import ModelIdentity
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
@@ -39,7 +39,8 @@ class Metrics:
         )
         self.job_seconds = Histogram(
             "ecg2cmr_job_age_seconds",
-            "Time from acceptance to the recorded answer",
+            "Time from acceptance to the recorded answer: done, rejected or failed",
+            ["status"],
             buckets=SECONDS,
             registry=self.registry,
         )
@@ -66,7 +67,10 @@ class Metrics:
 
 
 class _Jobs(Collector):
-    """Jobs by state and the age of the oldest unanswered one, read from the store when scraped."""
+    """Unanswered jobs, the age of the oldest, and dead letters, read from the store when scraped.
+
+    The time that takes must not grow with history: what was answered is counted as it happens (`job_seconds`).
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -81,8 +85,8 @@ class _Jobs(Collector):
             counts = outbox.counts(connection)
             pending, oldest = outbox.pending(connection)
             failed = dead_letters.counts(connection)
-        jobs = GaugeMetricFamily("ecg2cmr_jobs", "Jobs by state", labels=["state"])
-        for state in STATES:
+        jobs = GaugeMetricFamily("ecg2cmr_jobs", "Jobs without an answer, by state", labels=["state"])
+        for state in UNFINISHED:
             jobs.add_metric([state], counts.get(state, 0))
         yield jobs
         letters = GaugeMetricFamily("ecg2cmr_dead_letters", "Jobs that failed, by reason", labels=["reason"])

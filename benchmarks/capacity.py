@@ -166,7 +166,6 @@ def told(year: float, chosen: Plan, times: dict[str, Any]) -> dict[str, Any]:
         "Redis in and out (Mbit/s)": f"{rate * (service['redis_in_bytes'] + service['redis_out_bytes']) * 8 / 1e6:.1f}",
         "disk a year (TB)": f"{year * database['disk_bytes'] / 1e12:.3g}",
         "write-ahead log (MB/s)": f"{rate * database.get('log_bytes', database['disk_bytes']) / 1e6:.2f}",
-        "/metrics after a year (s)": f"{year * times['metrics_seconds_per_job']:.2g}",
     }
 
 

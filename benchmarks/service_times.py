@@ -48,7 +48,6 @@ from worker.settings import ARTIFACTS
 
 KEY = "benchmark"
 WRITERS = 8
-SCANNED = 200_000
 
 
 def upload(number: int) -> bytes:
@@ -145,31 +144,6 @@ def size(store: Store) -> dict[str, float]:
         }
 
 
-def scan(url: str) -> float:
-    """Seconds that /metrics spends in the store for each job that was ever done, on PostgreSQL."""
-    store = Store(url)
-    with store.writing() as connection:
-        connection.execute(
-            text(
-                "insert into studies (id, ecg_digest, received_at, source_format, sampling_rate, duration, filters,"
-                " quality) select 's' || n, 's' || n, now(), 'x', 500, 10, '{}', '{}' from generate_series(1, :n) n"
-            ),
-            {"n": SCANNED},
-        )
-        connection.execute(
-            text(
-                "insert into jobs (id, study_id, model_digest, status, created_at) select 'j' || n, 's' || n, 'm',"
-                " 'done', now() from generate_series(1, :n) n"
-            ),
-            {"n": SCANNED},
-        )
-        connection.execute(text("analyze jobs"))
-    with store.reading() as connection:
-        seconds = [timed(partial(outbox.counts, connection))[0] for _ in range(5)]
-    store.close()
-    return min(seconds) / SCANNED
-
-
 def whole(url: str, uploads: list[bytes]) -> dict[str, float]:
     """The service as processes: processor seconds of each for one ECG, and what Redis holds and carries."""
     http, broker = port(), port()
@@ -243,7 +217,6 @@ def measure(ecgs: int) -> dict[str, Any]:
     with postgresql() as url:
         postgres = transactions(url, bundle, first, examined, model)
         service = whole(url, second)
-        scanned = scan(url)
     return {
         "machine": f"{os.cpu_count()} x {platform.processor() or platform.machine()}, load {os.getloadavg()[0]:.1f}",
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -255,7 +228,6 @@ def measure(ecgs: int) -> dict[str, Any]:
         "postgresql": postgres,
         "postgresql, lz4": lz4,
         "service": service,
-        "metrics_seconds_per_job": scanned,
     }
 
 

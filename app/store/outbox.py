@@ -231,6 +231,7 @@ def pending(connection: Connection) -> tuple[int, datetime | None]:
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """Jobs by state."""
-    rows = connection.execute(select(jobs.c.status, func.count()).group_by(jobs.c.status))
+    """Jobs without an answer, by state: those with one are not counted, for they become more for ever."""
+    waiting = jobs.c.status.in_(UNFINISHED)
+    rows = connection.execute(select(jobs.c.status, func.count()).where(waiting).group_by(jobs.c.status))
     return {row[0]: row[1] for row in rows}

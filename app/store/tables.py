@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     DateTime,
     Dialect,
@@ -33,6 +34,10 @@ metadata = MetaData(
 )
 
 
+Sequence = BigInteger().with_variant(Integer, "sqlite")
+"""A number that only grows: 32 bits of PostgreSQL would be full after two years of 10⁹ ECGs; SQLite has but 64."""
+
+
 class Instant(TypeDecorator[datetime]):
     """A moment in UTC; SQLite forgets the zone, so it is put back on the way out."""
 
@@ -51,7 +56,7 @@ class Instant(TypeDecorator[datetime]):
 studies = Table(
     "studies",
     metadata,
-    C("sequence", Integer, primary_key=True, autoincrement=True),
+    C("sequence", Sequence, primary_key=True, autoincrement=True),
     C("id", String(32), nullable=False, unique=True),
     C("ecg_digest", String(64), nullable=False, unique=True),
     C("received_at", Instant, nullable=False),
@@ -84,7 +89,7 @@ blobs = Table(
 loose_blobs = Table(  # bytes outside the store that nothing may refer to: see app.store.blobs
     "loose_blobs",
     metadata,
-    C("sequence", Integer, primary_key=True, autoincrement=True),
+    C("sequence", Sequence, primary_key=True, autoincrement=True),
     C("digest", String(64), nullable=False),
     C("due_at", Instant, nullable=False),
     Index("ix_loose_blobs_digest", "digest"),
@@ -130,7 +135,7 @@ results = Table(
 tombstones = Table(  # that something was here, and nothing of what it was
     "tombstones",
     metadata,
-    C("sequence", Integer, primary_key=True, autoincrement=True),
+    C("sequence", Sequence, primary_key=True, autoincrement=True),
     C("study_id", String(32), nullable=False, unique=True),
     C("forgotten_at", Instant, nullable=False),
     C("cause", String(8), nullable=False),  # app.store.retention.Cause
@@ -151,7 +156,7 @@ api_keys = Table(
 model_history = Table(
     "model_history",
     metadata,
-    C("sequence", Integer, primary_key=True, autoincrement=True),
+    C("sequence", Sequence, primary_key=True, autoincrement=True),
     C("at", Instant, nullable=False),
     C("name", String(64), nullable=False),
     C("version", String(32), nullable=False),
@@ -161,7 +166,7 @@ model_history = Table(
 events = Table(
     "events",
     metadata,
-    C("sequence", Integer, primary_key=True, autoincrement=True),
+    C("sequence", Sequence, primary_key=True, autoincrement=True),
     C("at", Instant, nullable=False),
     C("study_id", String(32), nullable=False),  # a study that is forgotten takes its events with it
     C("status", String(8), nullable=False),
@@ -184,7 +189,7 @@ deliveries = Table(
     "deliveries",
     metadata,
     # Of the event, which may be forgotten before it is delivered.
-    C("sequence", Integer, primary_key=True, autoincrement=False),
+    C("sequence", Sequence, primary_key=True, autoincrement=False),
     C("webhook_id", String(32), ForeignKey("webhooks.id"), primary_key=True),
     C("at", Instant, nullable=False),
     C("study_id", String(32), nullable=False),

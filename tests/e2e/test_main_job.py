@@ -313,7 +313,8 @@ def test_operators_see_health_readiness_metrics_and_the_model(server: Server, re
             f"/v1/models/{models['models'][0]['model']['name']}/{models['models'][0]['model']['version']}/card"
         )
     assert 'ecg2cmr_requests_total{code="200",method="POST",route="/v1/ecgs"}' in metrics
-    assert 'ecg2cmr_jobs{state="done"}' in metrics
+    assert 'ecg2cmr_job_age_seconds_count{status="done"}' in metrics
+    assert 'ecg2cmr_jobs{state="queued"} 0.0' in metrics
     assert models["models"][0]["simulated"] is True
     assert models["history"][-1]["model"] == models["models"][0]["model"]
     assert "simulated" in card.text.lower()
