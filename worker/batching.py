@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from models.bundle import Bundle
 from models.ecg import Recording
+from models.onnx_runtime import ON_A_GPU
 from models.report import Failure, Inference, Rejection
 from models.runtime import Model
 from worker.settings import Settings
@@ -24,9 +25,6 @@ log = logging.getLogger("ecg2cmr.worker")
 
 Outcome = Inference | Rejection | Failure
 
-
-GPU = ("cuda", "tensorrt")
-"""Providers on which a batch costs less than its ECGs one by one."""
 
 WORTH_SPINNING = 0.003
 """Seconds by which all cores must be faster than one: threads that spin take them from everything else meanwhile."""
@@ -77,7 +75,7 @@ class Machine:
             )
 
         crowd = load(1)
-        if settings.provider in GPU or settings.threads == 1:
+        if settings.provider in ON_A_GPU or settings.threads == 1:
             return cls(crowd, None, settings.threads)
         lone = load(settings.threads)
         gain = _seconds(crowd) - _seconds(lone)
@@ -88,7 +86,7 @@ class Machine:
         with self._holding(len(recordings)) as alone:
             if alone and self.lone is not None:
                 return [_alone(self.lone, recordings[0])]
-            if self.crowd.provider in GPU:
+            if self.crowd.provider in ON_A_GPU:
                 return _together(self.crowd, recordings)
             return list(self._cores.map(lambda recording: _alone(self.crowd, recording), recordings))
 
