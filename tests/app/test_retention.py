@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
+from moto.server import ThreadedMotoServer
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from typer.testing import CliRunner
@@ -20,20 +22,40 @@ from app.studies import Studies
 from models.ecg import Recording
 from tests.app.test_store import MODEL, SimpleBundle, answer, examined, inference, record
 
-PLACES = ["directory", "file", "memory"]
+PLACES = ["directory", "file", "memory", "s3"]
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 CLAIM = Claim("k" * 32, "one", "f" * 64)
 
 
-def place_url(kind: str, folder: Path) -> str:
-    return {"directory": str(folder), "file": folder.as_uri(), "memory": f"memory://{folder}"}[kind]
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """A server that speaks S3, and the URL of a bucket on it."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        environment.setenv("AWS_ACCESS_KEY_ID", "test")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        httpx.put(f"http://{host}:{port}/ecgs").raise_for_status()
+        yield "s3://ecgs"
+    server.stop()
 
 
 @pytest.fixture(params=PLACES)
-def outside(store: Store, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a place for blobs in which there are none."""
+    folder = tmp_path / "blobs"
+    if request.param == "s3":
+        return f"{request.getfixturevalue('s3')}{folder}"
+    return {"directory": str(folder), "file": folder.as_uri(), "memory": f"memory://{folder}"}[request.param]
+
+
+@pytest.fixture
+def outside(store: Store, place: str) -> Iterator[Store]:
     """A store whose blobs lie outside."""
-    opened = Store(store.url, place_url(request.param, tmp_path / "blobs"))
+    opened = Store(store.url, place)
     yield opened
     opened.close()
 
