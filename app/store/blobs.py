@@ -27,6 +27,9 @@ GRACE = timedelta(hours=1)
 """How long bytes may wait for the transaction that refers to them: far longer than any lasts."""
 
 
+_KEEP = blobs.insert()
+
+
 class BlobsUnavailable(Exception):
     """The place of the blobs does not answer, or gives other bytes than it was given."""
 
@@ -199,13 +202,13 @@ def keep(connection: Connection, study_id: str, upload: bytes, recording: bytes)
     place = of(connection)
     row: dict[str, object] = {"study_id": study_id, "upload_digest": digest(upload)}
     if place is None:
-        connection.execute(blobs.insert().values(**row, upload=upload, recording=recording))
+        connection.execute(_KEEP, {**row, "upload": upload, "recording": recording})
         return
     names = {digest(data): data for data in (upload, recording)}
     for name in sorted(names):
         _lock(connection, name)
     write(place, names.values())  # as a rule they were written ahead, and no writer waits for them here
-    connection.execute(blobs.insert().values(**row, recording_digest=digest(recording)))
+    connection.execute(_KEEP, {**row, "recording_digest": digest(recording)})
     connection.execute(loose_blobs.delete().where(loose_blobs.c.digest.in_(names)))
 
 

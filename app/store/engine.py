@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import TypeVar
 
+import orjson
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
@@ -53,7 +54,7 @@ class Store:
         except blobs.BlobsUnavailable as error:
             raise StoreUnavailable(str(error)) from error
         # What is written is of patients: errors, which are logged, name the statement and not its values.
-        self._engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+        self._engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True, json_serializer=_json)
         if self._engine.dialect.name == "sqlite":
             _make_sqlite_durable(self._engine)
         self._together = Together(self.writing) if self._engine.dialect.name == "sqlite" else None
@@ -133,6 +134,10 @@ class Store:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+
+def _json(document: object) -> str:
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
 def _make_sqlite_durable(engine: Engine) -> None:

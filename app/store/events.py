@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, insert, literal, select, tuple_
+from sqlalchemy import Connection, bindparam, func, insert, literal, select, tuple_
 
 from app.store.tables import deliveries, events, webhooks
 from models.report import Status
@@ -27,23 +27,26 @@ class Event(NamedTuple):
     status: Status
 
 
+_APPEND = events.insert().returning(events.c.sequence)
+
+_TOLD = {
+    **{name: bindparam(name, type_=events.c[name].type) for name in ("sequence", "at", "study_id", "status")},
+    "webhook_id": webhooks.c.id,
+    "attempts": literal(0),
+    "due_at": bindparam("at", type_=events.c.at.type),
+}
+_DELIVER = insert(deliveries).from_select(
+    [*_TOLD],
+    # Whoever removes a webhook waits for us or we for them: nothing is left to be told to one that is removed.
+    select(*_TOLD.values()).where(webhooks.c.removed_at.is_(None)).with_for_update(read=True, key_share=True),
+)
+
+
 def append(connection: Connection, study_id: str, status: Status) -> None:
     """Write down that an ECG was answered, and that every webhook is to be told, in the caller's transaction."""
-    now = datetime.now(UTC)
-    row = events.insert().values(at=now, study_id=study_id, status=status).returning(events.c.sequence)
-    sequence = connection.execute(row).scalar_one()
-    told = {
-        "sequence": literal(sequence),
-        "webhook_id": webhooks.c.id,
-        "at": literal(now, events.c.at.type),
-        "study_id": literal(study_id),
-        "status": literal(status),
-        "attempts": literal(0),
-        "due_at": literal(now, events.c.at.type),
-    }
-    # Whoever removes a webhook waits for us or we for them: nothing is left to be told to one that is removed.
-    wanted = select(*told.values()).where(webhooks.c.removed_at.is_(None)).with_for_update(read=True, key_share=True)
-    connection.execute(insert(deliveries).from_select([*told], wanted))
+    event = {"at": datetime.now(UTC), "study_id": study_id, "status": status}
+    sequence = connection.execute(_APPEND, event).scalar_one()
+    connection.execute(_DELIVER, {"sequence": sequence, **event})
 
 
 def last(connection: Connection) -> int:

@@ -9,12 +9,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple, get_args
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from app.store.tables import api_keys
 
 Scope = Literal["ecgs:read", "ecgs:write", "models:read", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+
+_FIND = select(api_keys.c.id, api_keys.c.name, api_keys.c.scopes, api_keys.c.expires_at, api_keys.c.revoked_at).where(
+    api_keys.c.key_hash == bindparam("hash")
+)
 
 
 class Principal(NamedTuple):
@@ -57,7 +62,7 @@ def create(
 
 def find(connection: Connection, key: str) -> Principal | None:
     """Whom a key belongs to; None if it is unknown, revoked or expired."""
-    row = connection.execute(select(api_keys).where(api_keys.c.key_hash == _hash(key))).one_or_none()
+    row = connection.execute(_FIND, {"hash": _hash(key)}).one_or_none()
     if row is None or row.revoked_at is not None:
         return None
     if row.expires_at is not None and row.expires_at <= datetime.now(UTC):

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam
 
 from app.store.tables import jobs
 from models.report import Status
@@ -42,6 +42,9 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 """Why a job failed: its last attempt raised, or was never heard of again; or the store has lost what was to be read."""
 
 
+_MOVE = jobs.update().where(jobs.c.id == bindparam("job_id"), jobs.c.status == bindparam("before"))
+
+
 class IllegalTransition(Exception):
     """A bug of ours: a job was to go from one state to another that may not follow it."""
 
@@ -55,9 +58,7 @@ def move(connection: Connection, job_id: str, before: State, after: State, **cha
         If `after` may not follow `before`.
     """
     _check(before, after)
-    moved = connection.execute(
-        jobs.update().where(jobs.c.id == job_id, jobs.c.status == before).values(status=after, **changes)
-    )
+    moved = connection.execute(_MOVE, {"job_id": job_id, "before": before, "status": after, **changes})
     return moved.rowcount == 1
 
 

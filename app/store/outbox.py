@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
 from app.store import blobs as places
 from app.store import events
@@ -36,6 +36,17 @@ PRIORITIES: dict[Priority, int] = {"stat": 0, "routine": 3, "backfill": 9}
 
 
 End = Literal["done", "rejected", "failed"]
+
+# Written once, because to build a statement costs more than to execute it: one row each, by the id of its job.
+_THIS = outbox.c.job_id == bindparam("this_job")
+_CHANGE, _TAKE_OUT = outbox.update().where(_THIS), outbox.delete().where(_THIS)
+_ANSWERED = (
+    select(jobs, outbox.c.attempts, studies.c.ecg_digest)
+    .join(studies, studies.c.id == jobs.c.study_id)
+    .join(outbox, outbox.c.job_id == jobs.c.id)
+    .where(jobs.c.id == bindparam("this_job"))
+)
+_RESULT = results.insert()
 
 
 class Due(NamedTuple):
@@ -100,9 +111,7 @@ def _lease(connection: Connection, job: Row[*tuple[object, ...]], redispatch_aft
     pause = min(timedelta(seconds=redispatch_after * 2 ** min(job.sent, 16)), MAX_BACKOFF)
     spent = job.attempts + (job.status == "running")
     move(connection, job.id, job.status, "queued", token=token)
-    connection.execute(
-        outbox.update().where(outbox.c.job_id == job.id).values(due_at=now + pause, sent=job.sent + 1, attempts=spent)
-    )
+    connection.execute(_CHANGE, {"this_job": job.id, "due_at": now + pause, "sent": job.sent + 1, "attempts": spent})
     return Due(job.id, job.ecg_digest, job.model_digest, recording, token, spent > 0, job.priority)
 
 
@@ -142,7 +151,7 @@ def begin(connection: Connection, started: Started, lease: float) -> bool:
     if not move(connection, started.job_id, "queued", "running"):
         return False
     until = datetime.now(UTC) + timedelta(seconds=lease)
-    connection.execute(outbox.update().where(outbox.c.job_id == started.job_id).values(due_at=until))
+    connection.execute(_CHANGE, {"this_job": started.job_id, "due_at": until})
     return True
 
 
@@ -155,12 +164,7 @@ def record(connection: Connection, answer: Answer, retry_pause: float = RETRY_PA
         None when the job is not at its end: the answer was known already, belongs to no job, or tells of a failed
         attempt after which there is another.
     """
-    job = connection.execute(
-        select(jobs, outbox.c.attempts, studies.c.ecg_digest)
-        .join(studies, studies.c.id == jobs.c.study_id)
-        .join(outbox, outbox.c.job_id == jobs.c.id)
-        .where(jobs.c.id == answer.job_id)
-    ).one_or_none()
+    job = connection.execute(_ANSWERED, {"this_job": answer.job_id}).one_or_none()
     asked = (answer.ecg_digest, answer.outcome.model.digest)
     if job is None or job.status not in UNFINISHED or (job.ecg_digest, job.model_digest) != asked:
         return None
@@ -176,12 +180,13 @@ def _finish(connection: Connection, job: Row[*tuple[object, ...]], outcome: Infe
         return None
     embedding = np.asarray(outcome.embedding, "<f4").tobytes() if isinstance(outcome, Inference) else None
     connection.execute(
-        results.insert().values(
-            job_id=job.id,
-            recorded_at=datetime.now(UTC),
-            outcome=outcome.model_dump(mode="json", exclude={"embedding"}),
-            embedding=embedding,
-        )
+        _RESULT,
+        {
+            "job_id": job.id,
+            "recorded_at": datetime.now(UTC),
+            "outcome": outcome.model_dump(mode="json", exclude={"embedding"}),
+            "embedding": embedding,
+        },
     )
     return recorded
 
@@ -197,7 +202,7 @@ def _spend(
         return _fail(connection, job, "worker-failure", detail)
     if move(connection, job.id, job.status, "received"):
         due_at = datetime.now(UTC) + timedelta(seconds=pause * 2**spent)
-        connection.execute(outbox.update().where(outbox.c.job_id == job.id).values(due_at=due_at, attempts=spent))
+        connection.execute(_CHANGE, {"this_job": job.id, "due_at": due_at, "attempts": spent})
     return None
 
 
@@ -217,7 +222,7 @@ def _end(connection: Connection, job: Row[*tuple[object, ...]], status: End, **c
     now = datetime.now(UTC)
     if not move(connection, job.id, job.status, status, finished_at=now, **changes):
         return None
-    connection.execute(outbox.delete().where(outbox.c.job_id == job.id))
+    connection.execute(_TAKE_OUT, {"this_job": job.id})
     events.append(connection, job.study_id, status)
     return Recorded(job.study_id, status, (now - job.created_at).total_seconds())
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from app.store import blobs as places
 from app.store import dead_letters
@@ -15,6 +15,19 @@ from app.store.lifecycle import move
 from app.store.outbox import PRIORITIES
 from app.store.tables import blobs, jobs, outbox, results, studies
 from models.ecg.examination import Examination
+
+# Written once, because to build a statement costs more than to execute it.
+_KNOWN = select(studies.c.id).where(studies.c.ecg_digest == bindparam("digest"))
+_ASKED = select(jobs.c.id, jobs.c.status, jobs.c.token).where(
+    jobs.c.study_id == bindparam("study"), jobs.c.model_digest == bindparam("model")
+)
+_STUDY, _JOB, _DUE = studies.insert(), jobs.insert(), outbox.insert()
+_WITH_OUTCOME = (  # every study beside its job and result for one model
+    select(studies, jobs.c.status, jobs.c.reason, jobs.c.detail, results.c.outcome)
+    .outerjoin(jobs, (jobs.c.study_id == studies.c.id) & (jobs.c.model_digest == bindparam("model")))
+    .outerjoin(results, results.c.job_id == jobs.c.id)
+)
+_ONE = _WITH_OUTCOME.where(studies.c.id == bindparam("study"))
 
 
 class Accepted(NamedTuple):
@@ -43,68 +56,64 @@ def accept(
     store should be written ahead (`Store.write_ahead`). `packed` is the recording's `to_bytes`, if the caller has it.
     """
     recording = examined.recording
-    known = connection.scalar(select(studies.c.id).where(studies.c.ecg_digest == recording.digest))
-    study_id = known or uuid.uuid4().hex
-    if known is None:
-        _insert(connection, study_id, examined)
-        places.keep(connection, study_id, upload, packed or recording.to_bytes())
     due_at = datetime.now(UTC) + timedelta(seconds=redispatch_after)
-    job_id, attempt = _ensure_job(connection, study_id, model_digest, due_at, priority)
-    return Accepted(study_id, created=known is None, job_id=job_id, attempt=attempt)
+    known = connection.scalar(_KNOWN, {"digest": recording.digest})
+    if known is not None:
+        job_id, attempt = _ensure_job(connection, known, model_digest, due_at, priority)
+        return Accepted(known, created=False, job_id=job_id, attempt=attempt)
+    study_id = uuid.uuid4().hex
+    connection.execute(_STUDY, _row(study_id, examined))
+    places.keep(connection, study_id, upload, packed or recording.to_bytes())
+    job_id = _new_job(connection, study_id, model_digest, due_at, priority)
+    return Accepted(study_id, created=True, job_id=job_id, attempt=1)
 
 
-def _insert(connection: Connection, study_id: str, examined: Examination) -> None:
+def _row(study_id: str, examined: Examination) -> dict[str, object]:
     recording, quality = examined.recording, examined.quality
-    connection.execute(
-        studies.insert().values(
-            id=study_id,
-            ecg_digest=recording.digest,
-            received_at=datetime.now(UTC),
-            acquired_at=recording.acquired_at.isoformat() if recording.acquired_at else None,
-            patient_id=recording.patient_id,
-            age=recording.age,
-            sex=recording.sex,
-            device=recording.device,
-            source_format=recording.source_format,
-            sampling_rate=recording.sampling_rate,
-            duration=recording.duration,
-            paced=recording.paced,
-            filters={
-                "high_pass": recording.filters.high_pass,
-                "low_pass": recording.filters.low_pass,
-                "notch": recording.filters.notch,
-            },
-            quality={
-                "usable": quality.usable,
-                "findings": [
-                    {
-                        "code": finding.code,
-                        "severity": finding.severity,
-                        "leads": list(finding.leads),
-                        "message": finding.message,
-                        "value": finding.value,
-                    }
-                    for finding in quality.findings
-                ],
-            },
-            measurements={
-                "ours": examined.ours.known(),
-                "device": recording.measured.known(),
-                "statements": list(recording.statements),
-            },
-        )
-    )
+    return {
+        "id": study_id,
+        "ecg_digest": recording.digest,
+        "received_at": datetime.now(UTC),
+        "acquired_at": recording.acquired_at.isoformat() if recording.acquired_at else None,
+        "patient_id": recording.patient_id,
+        "age": recording.age,
+        "sex": recording.sex,
+        "device": recording.device,
+        "source_format": recording.source_format,
+        "sampling_rate": recording.sampling_rate,
+        "duration": recording.duration,
+        "paced": recording.paced,
+        "filters": {
+            "high_pass": recording.filters.high_pass,
+            "low_pass": recording.filters.low_pass,
+            "notch": recording.filters.notch,
+        },
+        "quality": {
+            "usable": quality.usable,
+            "findings": [
+                {
+                    "code": finding.code,
+                    "severity": finding.severity,
+                    "leads": list(finding.leads),
+                    "message": finding.message,
+                    "value": finding.value,
+                }
+                for finding in quality.findings
+            ],
+        },
+        "measurements": {
+            "ours": examined.ours.known(),
+            "device": recording.measured.known(),
+            "statements": list(recording.statements),
+        },
+    }
 
 
 def _ensure_job(
     connection: Connection, study_id: str, model_digest: str, due_at: datetime, priority: int
 ) -> tuple[str | None, int]:
     """The job that must be sent now and the number of its lease; no job if the model has answered or was asked."""
-    job = connection.execute(
-        select(jobs.c.id, jobs.c.status, jobs.c.token).where(
-            jobs.c.study_id == study_id, jobs.c.model_digest == model_digest
-        )
-    ).one_or_none()
+    job = connection.execute(_ASKED, {"study": study_id, "model": model_digest}).one_or_none()
     if job is None:
         return _new_job(connection, study_id, model_digest, due_at, priority), 1
     if job.status != "failed" or not dead_letters.revive(connection, job.id):
@@ -118,33 +127,24 @@ def _new_job(connection: Connection, study_id: str, model_digest: str, due_at: d
     """Received and queued in one: its first lease is that of whoever accepts it."""
     job_id, now = uuid.uuid4().hex, datetime.now(UTC)
     new = {"id": job_id, "study_id": study_id, "model_digest": model_digest, "status": "queued", "token": 1}
-    connection.execute(jobs.insert().values(**new, priority=priority, created_at=now))
-    connection.execute(outbox.insert().values(job_id=job_id, due_at=due_at, sent=1, attempts=0))
+    connection.execute(_JOB, {**new, "priority": priority, "created_at": now})
+    connection.execute(_DUE, {"job_id": job_id, "due_at": due_at, "sent": 1, "attempts": 0})
     return job_id
-
-
-def _with_outcome(model_digest: str) -> Select[tuple[object, ...]]:
-    """Every study beside its job and result for one model."""
-    return (
-        select(studies, jobs.c.status, jobs.c.reason, jobs.c.detail, results.c.outcome)
-        .outerjoin(jobs, (jobs.c.study_id == studies.c.id) & (jobs.c.model_digest == model_digest))
-        .outerjoin(results, results.c.job_id == jobs.c.id)
-    )
 
 
 def page(
     connection: Connection, model_digest: str, limit: int, before: int | None
 ) -> Sequence[Row[tuple[object, ...]]]:
     """Up to `limit` studies older than sequence number `before`, newest first."""
-    query = _with_outcome(model_digest).order_by(studies.c.sequence.desc()).limit(limit)
+    query = _WITH_OUTCOME.order_by(studies.c.sequence.desc()).limit(limit)
     if before is not None:
         query = query.where(studies.c.sequence < before)
-    return connection.execute(query).all()
+    return connection.execute(query, {"model": model_digest}).all()
 
 
 def one(connection: Connection, model_digest: str, study_id: str) -> Row[tuple[object, ...]] | None:
     """One study with its outcome, or None."""
-    return connection.execute(_with_outcome(model_digest).where(studies.c.id == study_id)).one_or_none()
+    return connection.execute(_ONE, {"model": model_digest, "study": study_id}).one_or_none()
 
 
 def recording(connection: Connection, study_id: str) -> bytes | None:

@@ -6,7 +6,7 @@ Nobody waits for company: who finds the writer free writes at once, and takes al
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 T = TypeVar("T")
 
+Piece = tuple[Callable[[Connection], Any], Future[Any]]  # of any result
 Begin = Callable[[], AbstractContextManager[Connection]]
 
 
@@ -32,7 +33,7 @@ class Together:
         self._begin = begin
         self._writer = threading.Lock()
         self._queue = threading.Lock()
-        self._waiting: list[tuple[Callable[[Connection], Any], Future[Any]]] = []  # of any result
+        self._waiting: list[Piece] = []
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Do the work and return its result once it is committed; what it raises undoes it, and it alone."""
@@ -47,17 +48,9 @@ class Together:
     def _write_all(self) -> None:
         with self._queue:
             waiting, self._waiting = self._waiting, []
-        results: list[tuple[Future[Any], Any]] = []
         try:
             with self._begin() as connection:
-                for work, done in waiting:
-                    try:
-                        with connection.begin_nested():
-                            results.append((done, work(connection)))
-                    except OperationalError:  # of the database: it is everybody's
-                        raise
-                    except Exception as error:  # of the work, for whoever asked for it
-                        done.set_exception(error)
+                results = _alone(connection, waiting) if len(waiting) == 1 else _each(connection, waiting)
         except Exception as error:  # of the transaction: nothing of it was written
             for _, done in waiting:
                 if not done.done():
@@ -65,3 +58,23 @@ class Together:
             return
         for done, result in results:
             done.set_result(result)
+
+
+def _alone(connection: Connection, waiting: Sequence[Piece]) -> list[tuple[Future[Any], Any]]:
+    """One piece of work, which needs no savepoint: its error undoes the transaction."""
+    ((work, done),) = waiting
+    return [(done, work(connection))]
+
+
+def _each(connection: Connection, waiting: Sequence[Piece]) -> list[tuple[Future[Any], Any]]:
+    """Several, of which one that fails leaves the others as they are."""
+    results = []
+    for work, done in waiting:
+        try:
+            with connection.begin_nested():
+                results.append((done, work(connection)))
+        except OperationalError:  # of the database: it is everybody's
+            raise
+        except Exception as error:  # of the work, for whoever asked for it
+            done.set_exception(error)
+    return results

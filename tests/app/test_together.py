@@ -69,6 +69,12 @@ def test_who_comes_while_another_commits_is_committed_together_and_a_failure_is_
     assert numbers(store) == [0, 1, 2, 4]
 
 
+def test_work_that_fails_alone_leaves_nothing_of_itself(store: Store) -> None:
+    with pytest.raises(ArithmeticError):
+        store.write(insert(-1))
+    assert numbers(store) == []
+
+
 def test_a_result_is_returned_only_once_another_connection_can_see_it(store: Store) -> None:
     with ThreadPoolExecutor(8) as pool:
         seen = list(pool.map(lambda n: store.write(insert(n)) in numbers(store), range(100)))
