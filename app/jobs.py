@@ -18,14 +18,18 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from app.coalescing import Coalescer
+from app.in_flight import ROOM_AGAIN, InFlight
 from app.metrics import Metrics
 from app.store import Store, StoreUnavailable, outbox
-from app.store.outbox import Due, Recorded
+from app.store.outbox import PRIORITIES, Due, Recorded
 from app.waiters import LISTEN_SECONDS, RETRY_SECONDS, Waiters
 from models.report import INFER_TASK, Answer, Asked, Inference, Started, infer_queue
-from models.wire import News, Wire, WireDown
+from models.wire import LIFETIME, News, Wire, WireDown
 
 log = logging.getLogger("ecg2cmr.jobs")
+
+TAKEN = 32
+"""Jobs that are taken from the outbox at once; while there are so many, no second passes between two looks."""
 
 RECONCILE_SECONDS = 1.0
 """How often the outbox is searched for jobs without an answer."""
@@ -36,7 +40,9 @@ TRANSPORT_OPTIONS = {"socket_timeout": 5.0, "socket_connect_timeout": 2.0}
 class Dispatcher(threading.Thread):
     """Sends jobs to the broker by task name: new ones at once, those without an answer again."""
 
-    def __init__(self, store: Store, broker_url: str, metrics: Metrics, redispatch_after: float) -> None:
+    def __init__(
+        self, store: Store, broker_url: str, metrics: Metrics, redispatch_after: float, wire_bytes: int
+    ) -> None:
         super().__init__(name="dispatcher", daemon=True)
         self._store = store
         self._metrics = metrics
@@ -45,6 +51,9 @@ class Dispatcher(threading.Thread):
         self._celery = Celery("ecg2cmr-gateway", broker=broker_url)
         self._celery.conf.update(broker_transport_options=TRANSPORT_OPTIONS, task_ignore_result=True)
         self._coalescer = Coalescer()
+        self._in_flight = InFlight(bound=wire_bytes, lifetime=LIFETIME)
+        self._left: list[str] = []  # jobs that found no room, to be given back to the store
+        self._behind = False  # whether more is due than could be sent
         self._heard: queue.SimpleQueue[Due | list[str] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
 
@@ -69,15 +78,19 @@ class Dispatcher(threading.Thread):
         next_look = time.monotonic()
         while not self._stopping.is_set():
             self._listen()
-            if time.monotonic() >= next_look and not self._stopping.is_set():
+            self._leave()
+            if (self._catching_up() or time.monotonic() >= next_look) and not self._stopping.is_set():
                 self._reconcile()
                 next_look = time.monotonic() + RECONCILE_SECONDS
             for message in self._coalescer.ready(time.monotonic()):
                 self._send(message)
 
+    def _catching_up(self) -> bool:
+        return self._behind and not self._in_flight.full(time.monotonic(), ROOM_AGAIN)
+
     def _listen(self) -> None:
         """Take in what was heard; wait for it only where there is nothing to do."""
-        pause = self._coalescer.pause(time.monotonic())
+        pause = 0.0 if self._catching_up() else self._coalescer.pause(time.monotonic())
         with contextlib.suppress(queue.Empty):
             self._take(self._heard.get(timeout=RECONCILE_SECONDS if pause is None else min(pause, RECONCILE_SECONDS)))
             while True:
@@ -85,21 +98,63 @@ class Dispatcher(threading.Thread):
 
     def _take(self, heard: Due | list[str] | None) -> None:
         if isinstance(heard, Due):
-            self._coalescer.add(heard)
+            if heard.priority > PRIORITIES["stat"] and self._in_flight.full(time.monotonic()):
+                self._left.append(heard.job_id)
+            else:
+                self._add(heard)
         elif heard is not None:
             self._coalescer.answered(heard)
+            self._in_flight.remove(heard)
+
+    def _add(self, job: Due) -> None:
+        self._in_flight.add(job.job_id, len(job.recording), time.monotonic())
+        self._coalescer.add(job)
+
+    def _leave(self) -> None:
+        """What found no room waits in the store, whoever of the gateways has room first."""
+        if self._left:
+            left, self._left, self._behind = self._left, [], True
+            self._give_back(left)
 
     def _reconcile(self) -> None:
+        """Send what is due; while there is no room, only what is in flight, and may be lost, again."""
+        sent = self._in_flight.job_ids if self._in_flight.full(time.monotonic()) else None
         try:
             with self._store.writing() as connection:
-                due = outbox.take_due(connection, self._redispatch_after)
+                if sent is not None:  # we may not have heard of every answer
+                    self._in_flight.remove(set(sent) - outbox.unanswered(connection, sent))
+                buried = outbox.bury_lost(connection)
+                due = outbox.take_due(connection, self._redispatch_after, TAKEN, sent)
         except StoreUnavailable as error:
             log.warning("the store does not answer: %s", error)
+            self._behind = False  # until the next look
             return
-        if due:
-            log.info("sending %d jobs without an answer again", len(due))
+        self._behind = sent is not None or len(due) == TAKEN
+        self._tell(buried)
         for job in due:
-            self._coalescer.add(job)
+            if (whole := self._whole(job)) is not None:
+                self._add(whole)
+
+    def _whole(self, job: Due) -> Due | None:
+        """With its recording, which may lie outside the store; one that is lost ends here."""
+        if job.outside is None:
+            return job
+        try:
+            recording = self._store.blob(job.outside)
+            if recording is not None:
+                return job._replace(recording=recording)
+            lost = self._store.write(lambda connection: outbox.lose(connection, job.job_id))
+        except StoreUnavailable as error:  # it is asked again when its lease ends
+            log.warning("the store does not answer: %s", error)
+            return None
+        self._tell([] if lost is None else [lost])
+        return None
+
+    def _tell(self, ended: list[Recorded]) -> None:
+        """All who wait for jobs that ended without a worker."""
+        if ended:
+            with contextlib.suppress(WireDown):  # who waits looks at the store now and then
+                self._wire.tell(News([], [record.study_id for record in ended]))
 
     def _send(self, message: list[Due]) -> None:
         try:
@@ -122,7 +177,13 @@ class Dispatcher(threading.Thread):
         self._metrics.dispatches.labels("sent").inc(len(message))
 
     def _postpone(self, job_ids: list[str]) -> None:
+        with contextlib.suppress(WireDown):  # a broker that is full must not be kept full by what was never sent
+            self._wire.take_back(job_ids)
+        self._in_flight.remove(job_ids)
         self._stopping.wait(RETRY_SECONDS)
+        self._give_back(job_ids)
+
+    def _give_back(self, job_ids: list[str]) -> None:
         try:
             with self._store.writing() as connection:
                 outbox.make_due(connection, job_ids)

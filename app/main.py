@@ -111,7 +111,7 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
     first_key(settings, store)
     metrics = Metrics(store, bundle.identity)
     waiters = Waiters()
-    dispatcher = Dispatcher(store, broker_url, metrics, settings.redispatch_after)
+    dispatcher = Dispatcher(store, broker_url, metrics, settings.redispatch_after, settings.wire_bytes)
     return Gateway(
         settings=settings,
         store=store,
@@ -156,9 +156,11 @@ def first_key(settings: Settings, store: Store) -> None:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     gateway: Gateway = app.state.gateway
     gateway.waiters.attach(asyncio.get_running_loop())
-    with gateway.store.writing() as connection:
-        # What was unanswered when we stopped is asked again at once: a doubled answer changes nothing.
-        outbox.make_due(connection)
+    if not gateway.store.shared:
+        with gateway.store.writing() as connection:
+            # What was unanswered when we stopped is asked again at once: a doubled answer changes nothing. In a store
+            # that others share it may be in their hands: there leases end.
+            outbox.make_due(connection)
     gateway.readers.start()
     gateway.recorder.start()
     gateway.listener.start()

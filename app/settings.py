@@ -57,6 +57,11 @@ class Settings(BaseSettings):
         gt=0,
         description="Most ECGs that wait for an answer; beyond it new ones are refused (503).",
     )
+    wire_bytes: int = Field(
+        default=64 * 2**20,
+        gt=0,
+        description="Bytes of recordings that one gateway keeps in Redis for workers; the rest waits in the store.",
+    )
     rate_limit: str | None = Field(
         default=None, description="ECGs that one API key may send, such as '600/minute'. Default: no limit."
     )

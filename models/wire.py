@@ -14,7 +14,7 @@ import msgpack
 import numpy as np
 import redis
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, RedisError
 from redis.retry import Retry
 
 from models.report import Answer, Asked, Inference, Started
@@ -24,7 +24,7 @@ ANSWERS, NEWS = "ecg2cmr.answers", "ecg2cmr.news"
 BROKER = r"^(rediss?|redis\+socket|unix)://"
 """The addresses that a broker may have: no other of Celery's brokers holds recordings and answers."""
 
-LIFETIME = 3600
+LIFETIME = 900
 """Seconds that a recording lies in Redis; longer than the longest pause before its job is asked again."""
 
 MOST_ANSWERS = 64
@@ -97,19 +97,25 @@ def unpack_answer(packed: bytes) -> Answer | Started:
 class Wire:
     """Redis, as gateways and workers see it beside Celery; for any number of threads.
 
+    Parameters
+    ----------
+    insist : bool
+        Try for ever, as a worker does: it has nothing better to do, and an answer in hand is not thrown away.
+
     Raises
     ------
     WireDown
-        From every method, when Redis does not answer after a few attempts.
+        From every method, when Redis does not answer after a few attempts, unless we insist.
     """
 
-    def __init__(self, broker_url: str) -> None:
+    def __init__(self, broker_url: str, *, insist: bool = False) -> None:
         self._redis = redis.Redis.from_url(
             broker_url.replace("redis+socket://", "unix://", 1),  # Celery's name for it
             socket_timeout=SOCKET_SECONDS,
             socket_connect_timeout=2.0,
             health_check_interval=10,
-            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
+            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), -1 if insist else 3),
+            retry_on_error=[OutOfMemoryError, BusyLoadingError] if insist else [],
         )
 
     def check(self) -> None:
@@ -126,6 +132,10 @@ class Wire:
             for job_id, recording in recordings.items():
                 pipeline.set(recording_key(job_id), recording, ex=LIFETIME)
             pipeline.execute()
+
+    def take_back(self, job_ids: Sequence[str]) -> None:
+        """Take away what was laid down for jobs whose message was never sent."""
+        self._redis.unlink(*map(recording_key, job_ids))
 
     def laid(self, job_ids: Sequence[str]) -> list[Laid | None]:
         """What lies there for each job; None for one that was answered, or whose recording was lost."""
@@ -149,12 +159,20 @@ class Wire:
                 pipeline.rpush(ANSWERS, *again)
             pipeline.execute()
 
+    def begun_since(self, job_id: str) -> float:
+        """Seconds since a worker left word that it began, by the clock of Redis."""
+        return LIFETIME - max(self._redis.pttl(_begun_key(job_id)), 0) / 1000
+
     def answer(self, answers: Sequence[Answer]) -> None:
-        """Leave answers for the gateways and take the recordings away, both or neither."""
-        with self._redis.pipeline() as pipeline:
-            pipeline.rpush(ANSWERS, *(pack_answer(answer) for answer in answers))
+        """Take the recordings away and leave answers for the gateways.
+
+        In this order and not in a transaction: a Redis that is full takes nothing before something was freed. Who dies
+        in between leaves a job without recording and answer, which the store asks again.
+        """
+        with self._redis.pipeline(transaction=False) as pipeline:
             for key in (recording_key, _begun_key):
-                pipeline.unlink(*(key(answer.job_id) for answer in answers))
+                pipeline.delete(*(key(answer.job_id) for answer in answers))
+            pipeline.rpush(ANSWERS, *(pack_answer(answer) for answer in answers))
             pipeline.execute()
 
     def answers(self, patience: float) -> list[Answer | Started]:

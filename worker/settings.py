@@ -42,8 +42,11 @@ class Settings(BaseSettings):
     messages: int = Field(default=2, ge=1, description="Messages worked on at once by the threads of one process.")
     prefetch: int = Field(default=2, ge=1, description="Messages taken from the broker for each that is worked on.")
     visibility_timeout: int = Field(
-        default=10,
-        gt=0,
-        description="Seconds that a message may take: then it is handed out again, and a worker still at it ends.",
+        default=10, ge=2, description="Seconds after which a message that was not worked off is handed out again."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @property
+    def patience(self) -> float:
+        """Seconds that one message may be read: a worker still at it ends, before the message is handed out again."""
+        return 0.8 * self.visibility_timeout

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +28,7 @@ class Station:
 
     def __init__(self, settings: Settings, bundle: Bundle) -> None:
         self.settings, self.bundle = settings, bundle
+        self._entrance, self._places = threading.Lock(), threading.Semaphore(settings.messages)
 
     @cached_property
     def machine(self) -> Machine:
@@ -35,12 +38,12 @@ class Station:
     @cached_property
     def wire(self) -> Wire:
         """The connection to Redis."""
-        return Wire(self.settings.broker_url)
+        return Wire(self.settings.broker_url, insist=True)
 
     @cached_property
     def watchdog(self) -> Watchdog:
         """Running."""
-        watchdog = Watchdog(self.settings.visibility_timeout)
+        watchdog = Watchdog(self.settings.patience)
         watchdog.start()
         return watchdog
 
@@ -55,18 +58,24 @@ class Station:
         _ = self.machine, self.wire, self.watchdog
         log.info("serving %s", self.machine.crowd)
 
-    def work_off(self, asked: list[Asked]) -> None:
+    def work_off(self, asked: list[Asked]) -> list[Asked]:
         """Read the ECGs of one message and answer.
 
         Passed over is what was answered (its recording lies there no more) and what a later attempt has in hand. An
         attempt that was begun and not answered had a worker that is gone, perhaps because of the ECG: it goes back to
         the store, which counts attempts. The broker does not count, and would kill workers for ever.
+
+        Returns
+        -------
+        list of Asked
+            Those that another worker began so lately that it may be at work: to be asked about again.
         """
-        with self.watchdog.watching():
+        with self._place(alone=any(job.attempt > 1 for job in asked)):
             laid = self.wire.laid([job.job_id for job in asked])
             found = {job: lies for job, lies in zip(asked, laid, strict=True) if lies is not None}
             fresh = {job: lies.recording for job, lies in found.items() if (lies.begun or 0) < job.attempt}
-            lost = [job for job, lies in found.items() if lies.begun == job.attempt]
+            begun = [job for job, lies in found.items() if lies.begun == job.attempt]
+            lost = [job for job in begun if self.wire.begun_since(job.job_id) > self.settings.patience]
             if len(fresh) < len(asked):
                 log.info("%d of %d jobs are done, in other hands or lost", len(asked) - len(fresh), len(asked))
             if lost:
@@ -74,13 +83,27 @@ class Station:
             if fresh:
                 self.wire.begin(list(fresh))
                 self.wire.answer(self._answers(fresh))
+            return [job for job in begun if job not in lost]
+
+    @contextmanager
+    def _place(self, *, alone: bool) -> Iterator[None]:
+        """One of the places for messages; all of them for an ECG that may end this process: it must end no other."""
+        wanted = self.settings.messages if alone else 1
+        with self._entrance:  # one at a time: two that each wait for all places would wait for ever
+            for _ in range(wanted):
+                self._places.acquire()
+        try:
+            yield
+        finally:
+            self._places.release(wanted)
 
     def _lost(self, job: Asked) -> Answer:
         failure = Failure(model=self.bundle.identity, detail="the worker that had it was lost")
         return Answer(job_id=job.job_id, ecg_digest=job.ecg_digest, seconds=0, outcome=failure, attempt=job.attempt)
 
     def _answers(self, recordings: Mapping[Asked, bytes]) -> list[Answer]:
-        readings = self.machine.read(list(recordings.values()))
+        with self.watchdog.watching():
+            readings = self.machine.read(list(recordings.values()))
         return [
             Answer(
                 job_id=job.job_id,
@@ -99,10 +122,10 @@ def create_worker(station: Station) -> Celery:
     The model is loaded in the process that runs it, after any fork: native threads do not survive one
     (onnxruntime pull request 31961).
     """
-    settings = station.settings
+    settings, queue = station.settings, infer_queue(station.bundle.digest)
     celery = Celery("ecg2cmr-worker", broker=settings.broker_url)
     celery.conf.update(
-        task_queues=[Queue(infer_queue(station.bundle.digest))],
+        task_queues=[Queue(queue)],
         task_acks_late=True,  # Celery acknowledges before running by default, and then loses what runs
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=settings.prefetch,
@@ -135,6 +158,8 @@ def create_worker(station: Station) -> Celery:
     @celery.task(name=INFER_TASK)
     def infer(asked: list[tuple[str, str, int]]) -> None:
         """Read some ECGs and answer; the message is acknowledged only after that."""
-        station.work_off([Asked(*job) for job in asked])
+        later = station.work_off([Asked(*job) for job in asked])
+        if later:
+            infer.apply_async(([later],), countdown=settings.patience, queue=queue, argsrepr=f"[{len(later)} jobs]")
 
     return celery

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,8 @@ import fsspec
 from sqlalchemy import Connection, func, or_, select
 
 from app.store.tables import blobs, loose_blobs
+
+log = logging.getLogger("ecg2cmr.store")
 
 GRACE = timedelta(hours=1)
 """How long bytes may wait for the transaction that refers to them: far longer than any lasts."""
@@ -213,22 +216,25 @@ def keep(connection: Connection, study_id: str, upload: bytes, recording: bytes)
 
 
 def read(connection: Connection, stored: bytes | None, name: str | None) -> bytes | None:
-    """Bytes from their row, or by their name from outside; None if they are lost.
+    """Bytes from their row, or by their name from outside, as `fetch`."""
+    return stored if stored is not None or name is None else fetch(of(connection), name)
+
+
+def fetch(place: Blobs | None, name: str) -> bytes | None:
+    """Bytes by their name; None if they are lost or damaged.
 
     Raises
     ------
     BlobsUnavailable
-        If they lie in a place that is not set, does not answer or gives other bytes.
+        If they lie in a place that is not set or does not answer.
     """
-    if stored is not None or name is None:
-        return stored
-    place = of(connection)
     if place is None:
         raise BlobsUnavailable("the bytes of some ECGs lie outside the store: set ECG2CMR_BLOBS_URL as it was")
     with _answering():
         found = place.read(name)
     if found is not None and digest(found) != name:
-        raise BlobsUnavailable("a blob is not what it was")
+        log.error("the blob %s is damaged: it is not what it was", name)
+        return None
     return found
 
 

@@ -51,8 +51,12 @@ def retry(connection: Connection, study_id: str | None = None) -> int:
 
 
 def revive(connection: Connection, job_id: str) -> bool:
-    """A dead letter is a job again, due now, with all of its attempts before it; False if it is none any more."""
-    if not move(connection, job_id, "failed", "received", finished_at=None, reason=None, detail=None):
+    """A dead letter is a job again, due now, with all of its attempts before it; False if it is none any more.
+
+    It is asked for now: were it as old as its first asking, every measure of how long ECGs wait would jump.
+    """
+    anew = {"created_at": datetime.now(UTC), "finished_at": None, "reason": None, "detail": None}
+    if not move(connection, job_id, "failed", "received", **anew):
         return False
     connection.execute(outbox.insert().values(job_id=job_id, due_at=datetime.now(UTC), sent=0, attempts=0))
     return True

@@ -59,6 +59,11 @@ class Store:
             _make_sqlite_durable(self._engine)
         self._together = Together(self.writing) if self._engine.dialect.name == "sqlite" else None
 
+    @property
+    def shared(self) -> bool:
+        """Whether several gateways may stand on it."""
+        return self._engine.dialect.name != "sqlite"
+
     def migrate(self) -> None:
         """Create or upgrade the tables to the newest version of this code."""
         config = Config()
@@ -123,6 +128,19 @@ class Store:
             blobs.announce(connection, contents)
         try:
             blobs.write(self.blobs, contents)
+        except blobs.BlobsUnavailable as error:
+            raise StoreUnavailable(str(error)) from error
+
+    def blob(self, name: str) -> bytes | None:
+        """Bytes that lie outside, by their name; None if they are lost or damaged.
+
+        Raises
+        ------
+        StoreUnavailable
+            When their place does not answer.
+        """
+        try:
+            return blobs.fetch(self.blobs, name)
         except blobs.BlobsUnavailable as error:
             raise StoreUnavailable(str(error)) from error
 

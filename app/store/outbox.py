@@ -13,9 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, bindparam, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, case, func, select
 
-from app.store import blobs as places
 from app.store import events
 from app.store.lifecycle import UNFINISHED, Reason, move, return_to_store
 from app.store.tables import blobs, jobs, outbox, results, studies
@@ -52,7 +51,8 @@ _RESULT = results.insert()
 class Due(NamedTuple):
     """A job that is to be sent to the broker now, and the number of the lease under which it is sent.
 
-    A `suspect` has spent an attempt: it may have ended a worker, and travels alone.
+    A `suspect` has spent an attempt: it may have ended a worker, and travels alone. `outside` is the name of a
+    recording that is still to be read (`Store.blob`), after the transaction: no writer waits for an object store.
     """
 
     job_id: str
@@ -62,6 +62,7 @@ class Due(NamedTuple):
     attempt: int = 1
     suspect: bool = False
     priority: int = PRIORITIES["routine"]
+    outside: str | None = None
 
 
 class Recorded(NamedTuple):
@@ -72,13 +73,15 @@ class Recorded(NamedTuple):
     seconds: float
 
 
-def take_due(connection: Connection, redispatch_after: float, limit: int = 64) -> list[Due]:
-    """The jobs that are due, by priority and then oldest first, each under a new lease; due again when no answer comes.
+def take_due(
+    connection: Connection, redispatch_after: float, limit: int = 64, among: Sequence[str] | None = None
+) -> list[Due]:
+    """The jobs that are due, of all or of these, by priority and then age, each under a new lease.
 
     The lease doubles each time, up to `MAX_BACKOFF`: a long queue is not made longer by asking again and again. That a
-    lease ended says nothing of an ECG, unless a worker had begun it: then the attempt is spent.
+    lease ended says nothing of an ECG, unless a worker had begun it: then the attempt is spent. `bury_lost` comes
+    first, or those whose last attempt was spent so are asked once more.
     """
-    bury_lost(connection)
     query = (
         select(
             jobs, outbox.c.sent, outbox.c.attempts, studies.c.ecg_digest, blobs.c.recording, blobs.c.recording_digest
@@ -87,8 +90,9 @@ def take_due(connection: Connection, redispatch_after: float, limit: int = 64) -
         .join(studies, studies.c.id == jobs.c.study_id)
         .join(blobs, blobs.c.study_id == studies.c.id)
     )
-    leased = (_lease(connection, row, redispatch_after) for row in _due(connection, query, limit))
-    return [due for due in leased if due is not None]
+    if among is not None:
+        query = query.where(jobs.c.id.in_(among))
+    return [_lease(connection, row, redispatch_after) for row in _due(connection, query, limit)]
 
 
 def _due(connection: Connection, query: Select[*tuple[object, ...]], limit: int) -> Sequence[Row[*tuple[object, ...]]]:
@@ -101,22 +105,19 @@ def _due(connection: Connection, query: Select[*tuple[object, ...]], limit: int)
     ).all()
 
 
-def _lease(connection: Connection, job: Row[*tuple[object, ...]], redispatch_after: float) -> Due | None:
-    """Take a job under a new lease; one whose bytes are lost ends here."""
-    recording = places.read(connection, job.recording, job.recording_digest)
-    if recording is None:
-        _fail(connection, job, "recording-lost", "the bytes of the recording are not where they were kept")
-        return None
+def _lease(connection: Connection, job: Row[*tuple[object, ...]], redispatch_after: float) -> Due:
+    """Take a job under a new lease."""
     now, token = datetime.now(UTC), job.token + 1
     pause = min(timedelta(seconds=redispatch_after * 2 ** min(job.sent, 16)), MAX_BACKOFF)
     spent = job.attempts + (job.status == "running")
     move(connection, job.id, job.status, "queued", token=token)
     connection.execute(_CHANGE, {"this_job": job.id, "due_at": now + pause, "sent": job.sent + 1, "attempts": spent})
-    return Due(job.id, job.ecg_digest, job.model_digest, recording, token, spent > 0, job.priority)
+    outside = job.recording_digest if job.recording is None else None
+    return Due(job.id, job.ecg_digest, job.model_digest, job.recording or b"", token, spent > 0, job.priority, outside)
 
 
 def bury_lost(connection: Connection, limit: int = 64) -> list[Recorded]:
-    """End the jobs whose last attempt was begun and never heard of again: dead letters. `take_due` does so itself.
+    """End the jobs whose last attempt was begun and never heard of again: dead letters.
 
     Returns
     -------
@@ -130,11 +131,25 @@ def bury_lost(connection: Connection, limit: int = 64) -> list[Recorded]:
     return [recorded for recorded in buried if recorded is not None]
 
 
+def lose(connection: Connection, job_id: str) -> Recorded | None:
+    """End a job whose recording is lost or damaged: a dead letter."""
+    job = connection.execute(_ANSWERED, {"this_job": job_id}).one_or_none()
+    if job is None or job.status not in UNFINISHED:
+        return None
+    return _fail(connection, job, "recording-lost", "the bytes of the recording are not where, or what, they were")
+
+
 def make_due(connection: Connection, job_ids: Sequence[str] | None = None) -> None:
-    """Ask again now: for these jobs, or for all that have no answer. Their leases end, and no attempt is spent."""
+    """Ask again now: for these jobs, which did not reach the broker, or for all that have no answer.
+
+    Their leases end, no attempt is spent, and a lease that nobody had does not make the next one longer.
+    """
     return_to_store(connection, job_ids)
     query = outbox.update().values(due_at=datetime.now(UTC))
-    connection.execute(query if job_ids is None else query.where(outbox.c.job_id.in_(job_ids)))
+    if job_ids is not None:
+        sent = case((outbox.c.sent > 0, outbox.c.sent - 1), else_=0)
+        query = query.where(outbox.c.job_id.in_(job_ids)).values(sent=sent)
+    connection.execute(query)
 
 
 def begin(connection: Connection, started: Started, lease: float) -> bool:
@@ -194,8 +209,15 @@ def _finish(connection: Connection, job: Row[*tuple[object, ...]], outcome: Infe
 def _spend(
     connection: Connection, job: Row[*tuple[object, ...]], attempt: int | None, detail: str, pause: float
 ) -> Recorded | None:
-    """An attempt failed: there is another a little later, unless it was the last. Earlier leases count nothing."""
-    if job.status == "received" or attempt not in (None, job.token):
+    """An attempt failed: there is another a little later, unless it was the last. Earlier leases count nothing.
+
+    But who fails an earlier one takes away the recording for which the present one may be on its way: ask again.
+    """
+    if job.status == "received":
+        return None
+    if attempt not in (None, job.token):
+        if job.status == "queued":
+            connection.execute(_CHANGE, {"this_job": job.id, "due_at": datetime.now(UTC)})
         return None
     spent = job.attempts + 1
     if spent >= MAX_ATTEMPTS:
@@ -225,6 +247,11 @@ def _end(connection: Connection, job: Row[*tuple[object, ...]], status: End, **c
     connection.execute(_TAKE_OUT, {"this_job": job.id})
     events.append(connection, job.study_id, status)
     return Recorded(job.study_id, status, (now - job.created_at).total_seconds())
+
+
+def unanswered(connection: Connection, job_ids: Sequence[str]) -> set[str]:
+    """Those of these jobs that have no answer."""
+    return set(connection.scalars(select(outbox.c.job_id).where(outbox.c.job_id.in_(job_ids))))
 
 
 def pending(connection: Connection) -> tuple[int, datetime | None]:

@@ -74,7 +74,11 @@ def test_a_job_whose_recording_is_lost_is_one_event(store: Store, recording: Rec
     accepted = accept(outside, recording)
     assert outside.blobs is not None
     outside.blobs.remove(blobs.digest(recording.to_bytes()))
+    (due,) = send_all(outside)
+    assert due.outside is not None
+    assert outside.blob(due.outside) is None
     for _ in range(2):
+        outside.write(lambda connection: outbox.lose(connection, due.job_id))
         assert send_all(outside) == []
     outside.close()
     assert told(store) == [(accepted.study_id, "failed")]
@@ -98,6 +102,7 @@ def send_all(store: Store) -> list[outbox.Due]:
     """Whatever waits is sent under its next lease."""
     with store.writing() as connection:
         connection.execute(outbox_rows.update().values(due_at=datetime.now(UTC)))
+        outbox.bury_lost(connection)
         return outbox.take_due(connection, 60)
 
 

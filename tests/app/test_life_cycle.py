@@ -236,6 +236,7 @@ def answer(due: outbox.Due, outcome: str) -> Answer:
 
 def take_due(connection: Connection) -> list[outbox.Due]:
     """What is due, in an order that does not depend on ids, which are random: hypothesis repeats itself."""
+    outbox.bury_lost(connection)
     return sorted(outbox.take_due(connection, LEASE), key=lambda due: (due.ecg_digest, due.attempt))
 
 

@@ -96,7 +96,9 @@ def test_bytes_outside_are_sent_and_read_as_those_inside(outside: Store, recordi
         assert (row.upload, row.recording) == (None, None)
         assert studies.recording(connection, study_id) == recording.to_bytes()
         outbox.make_due(connection)
-        assert [due.recording for due in outbox.take_due(connection, 60)] == [recording.to_bytes()]
+        (due,) = outbox.take_due(connection, 60)
+    assert due.outside is not None
+    assert outside.blob(due.outside) == recording.to_bytes()
     assert count(outside, "loose_blobs") == 0
 
 
@@ -118,24 +120,27 @@ def test_without_its_place_an_outside_recording_is_an_outage_and_not_a_loss(
         studies.recording(connection, study_id)
 
 
-def test_a_job_whose_bytes_are_lost_is_a_named_failure_and_stops_no_other(outside: Store, recording: Recording) -> None:
-    keep(outside, recording)
+@pytest.mark.parametrize("harm", ["lost", "damaged"])
+def test_bytes_that_are_lost_or_damaged_are_not_read_and_keep_no_other_from_being_asked(
+    outside: Store, recording: Recording, harm: str
+) -> None:
+    study_id = keep(outside, recording)
     keep(outside, another(recording), b"another")
     assert outside.blobs is not None
-    outside.blobs.remove(blobs.digest(recording.to_bytes()))
+    name = blobs.digest(recording.to_bytes())
+    if harm == "lost":
+        outside.blobs.remove(name)
+    else:
+        outside.blobs.write(name, b"something else")
     with outside.writing() as connection:
         outbox.make_due(connection)
-        assert [due.recording for due in outbox.take_due(connection, 60)] == [another(recording).to_bytes()]
+        due = {job.outside: job.job_id for job in outbox.take_due(connection, 60)}
+        assert studies.recording(connection, study_id) is None
+    assert {outside.blob(each) for each in due if each} == {None, another(recording).to_bytes()}
+    outside.write(lambda connection: outbox.lose(connection, due[name]))
+    with outside.reading() as connection:
         reasons = connection.execute(select(tables.jobs.c.status, tables.jobs.c.reason)).all()
     assert sorted(reasons, key=str) == [("failed", "recording-lost"), ("queued", None)]
-
-
-def test_bytes_that_were_changed_are_not_read(outside: Store, recording: Recording) -> None:
-    study_id = keep(outside, recording)
-    assert outside.blobs is not None
-    outside.blobs.write(blobs.digest(recording.to_bytes()), b"something else")
-    with pytest.raises(StoreUnavailable, match="not what it was"), outside.reading() as connection:
-        studies.recording(connection, study_id)
 
 
 def test_bytes_of_a_crash_before_the_commit_are_swept_and_no_others(outside: Store, recording: Recording) -> None:

@@ -18,7 +18,7 @@ from models.bundle import choose
 from models.ecg import Recording, decode
 from models.precision import preferred
 from models.report import INFER_TASK, Answer, Asked, Failure, Inference, Started, infer_queue
-from models.wire import ANSWERS, Wire, recording_key
+from models.wire import ANSWERS, LIFETIME, Wire, recording_key
 from tests.e2e.conftest import worker
 from worker.settings import ARTIFACTS
 
@@ -110,6 +110,13 @@ def test_a_recording_that_lies_there_no_more_is_passed_over_and_the_others_are_r
         assert not broker.exists(*(recording_key(job.job_id) for job in whole)), "answered: nobody needs them"
 
 
+def long_ago(broker_url: str) -> None:
+    """What was begun was begun minutes ago."""
+    with redis.Redis.from_url(broker_url) as broker:
+        for key in broker.keys("ecg2cmr.begun.*"):
+            broker.expire(key, LIFETIME - 300)
+
+
 def test_a_first_attempt_is_answered_and_a_second_announced_before(redis_url: str, real_dicom: bytes) -> None:
     recording = decode(real_dicom)
     first, second = (lay(redis_url, recording, recording.to_bytes()) for _ in range(2))
@@ -135,6 +142,7 @@ def test_an_attempt_that_was_begun_and_never_answered_goes_back_to_the_store_and
     lost, whole = (lay(redis_url, recording, recording.to_bytes()) for _ in range(2))
     wire.begin([lost])
     wire.close()
+    long_ago(redis_url)
     send(redis_url, [lost, whole])
     with worker(redis_url):
         found = {answer.job_id: answer.outcome for answer in answers(redis_url, 2)}
@@ -142,6 +150,24 @@ def test_an_attempt_that_was_begun_and_never_answered_goes_back_to_the_store_and
     assert isinstance(told, Failure)
     assert "lost" in told.detail
     assert found[whole.job_id].kind == "inference"
+
+
+def test_an_attempt_that_another_worker_may_still_have_in_hand_is_asked_about_again_later(
+    redis_url: str, real_dicom: bytes
+) -> None:
+    recording, wire = decode(real_dicom), Wire(redis_url)
+    with worker(redis_url, ECG2CMR_VISIBILITY_TIMEOUT="5"), redis.Redis.from_url(redis_url) as broker:
+        ask(redis_url, recording, recording.to_bytes())
+        answers(redis_url, 1)  # it is there
+        job = lay(redis_url, recording, recording.to_bytes())
+        wire.begin([job])
+        send(redis_url, [job])  # as the broker does that takes a slow worker for a lost one
+        while not broker.hlen("unacked"):  # it is held, for the four seconds that a message may be read
+            time.sleep(0.01)
+        assert not broker.exists(ANSWERS)
+        (answer,) = answers(redis_url, 1)
+    wire.close()
+    assert answer.outcome.kind == "failure"
 
 
 def test_a_message_of_an_earlier_attempt_is_passed_over_and_one_of_a_later_attempt_is_read(
@@ -168,7 +194,7 @@ def test_kill_9_of_a_worker_loses_no_message(redis_url: str, real_dicom: bytes) 
     environment = {**os.environ, "ECG2CMR_BROKER_URL": redis_url, "ECG2CMR_VISIBILITY_TIMEOUT": "5"}
     first = subprocess.Popen([sys.executable, "-m", "worker"], env=environment)
     with redis.Redis.from_url(redis_url) as broker:
-        while not broker.keys("ecg2cmr.begun.*"):
+        while not broker.exists(f"ecg2cmr.begun.{jobs[-1].job_id}"):
             assert first.poll() is None
             time.sleep(0.001)
         first.kill()
@@ -178,6 +204,16 @@ def test_kill_9_of_a_worker_loses_no_message(redis_url: str, real_dicom: bytes) 
         found = answers(redis_url, len(jobs))
     assert sorted(answer.job_id for answer in found) == sorted(job.job_id for job in jobs)
     assert {answer.outcome.kind for answer in found} == {"failure"}, "the store is told, and asks again"
+
+
+def test_a_worker_that_is_told_to_end_finishes_what_it_has_in_hand(redis_url: str, real_dicom: bytes) -> None:
+    recording = decode(real_dicom)
+    jobs = [lay(redis_url, recording, recording.to_bytes()) for _ in range(60)]
+    with worker(redis_url), redis.Redis.from_url(redis_url) as broker:
+        send(redis_url, jobs)
+        while not broker.exists(f"ecg2cmr.begun.{jobs[-1].job_id}"):
+            time.sleep(0.001)
+    assert {answer.outcome.kind for answer in answers(redis_url, len(jobs))} == {"inference"}
 
 
 def run_worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
