@@ -16,6 +16,7 @@ from models.report import INFER_TASK, Answer, Asked, Failure, infer_queue
 from models.wire import Wire
 from worker.batching import Machine
 from worker.settings import Settings
+from worker.turns import Turns
 from worker.watchdog import Watchdog
 
 log = logging.getLogger("ecg2cmr.worker")
@@ -26,6 +27,7 @@ class Station:
 
     def __init__(self, settings: Settings, bundle: Bundle) -> None:
         self.settings, self.bundle = settings, bundle
+        self._turns = Turns(settings.messages if settings.pool == "threads" else 1)
 
     @cached_property
     def machine(self) -> Machine:
@@ -62,7 +64,7 @@ class Station:
         attempt that was begun and not answered had a worker that is gone, perhaps because of the ECG: it goes back to
         the store, which counts attempts. The broker does not count, and would kill workers for ever.
         """
-        with self.watchdog.watching():
+        with self._turns.taken(asked), self.watchdog.watching():
             laid = self.wire.laid([job.job_id for job in asked])
             found = {job: lies for job, lies in zip(asked, laid, strict=True) if lies is not None}
             fresh = {job: lies.recording for job, lies in found.items() if (lies.begun or 0) < job.attempt}
@@ -116,8 +118,9 @@ def create_worker(station: Station) -> Celery:
         task_ignore_result=True,
         broker_transport_options={
             "visibility_timeout": settings.visibility_timeout,
-            "unacked_restore_interval": 2,  # by default a dead worker's messages are looked for every 100 s
+            "unacked_restore_interval": 1,  # by default a dead worker's messages are looked for every 100 s
             "unacked_restore_throttle": 1,
+            "unacked_mutex_expire": 10,  # by default one that dies while it looks keeps all from looking for 300 s
             "socket_timeout": 5.0,
             "health_check_interval": 10,
         },

@@ -23,7 +23,7 @@ from models.report import Answer, Failure, Inference, Rejection, Started, Status
 
 MAX_BACKOFF = timedelta(minutes=10)
 
-RETRY_PAUSE = 0.5
+RETRY_PAUSE = 0.25
 """Seconds: twice as long after a first failed attempt, four times after a second: what ails a worker may pass."""
 
 MAX_ATTEMPTS = 3
