@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import redis
@@ -124,6 +125,18 @@ class Cluster:
         return httpx.Client(
             base_url=f"http://127.0.0.1:{self.ports[number]}", headers=headers, **{"timeout": 60, **more}
         )
+
+    def await_report(self, location: str, seconds: float = 90.0) -> dict[str, Any]:
+        """The report at a place that a sender was told, once there is one."""
+        found: dict[str, Any] = {}
+
+        def answered() -> bool:
+            with self.client() as client:
+                found.update(client.get(location, headers={"Prefer": "wait=5"}).json())
+            return found["status"] != "queued"
+
+        await_that(answered, seconds, self.told)
+        return found
 
     def await_ready(self) -> None:
         """Wait until every gateway that was started takes ECGs."""

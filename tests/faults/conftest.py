@@ -7,6 +7,7 @@ import secrets
 import pytest
 
 from tests.app.conftest import empty_store, postgresql, store  # noqa: F401  # fixtures
+from tests.e2e.conftest import serve  # noqa: F401  # a fixture
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,8 @@ QUIET = 3.0
 STEEPNESS = 24
 """The loop turns (peak / QUIET) ** STEEPNESS times, of 0.7 µs each."""
 
-SLOW, POISON = 5.5, 8.0
-"""Peaks in millivolts: a second or so, and hours."""
+SLOW, POISON = 5.2, 8.0
+"""Peaks in millivolts: a third of a second, and hours."""
 
 
 def make(folder: Path) -> Bundle:
