@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, func, or_, select
 
 from app.store import blobs as places
 from app.store import events
@@ -22,6 +22,9 @@ from app.store.tables import blobs, jobs, outbox, results, studies
 from models.report import Answer, Failure, Inference, Rejection, Started, Status
 
 MAX_BACKOFF = timedelta(minutes=10)
+
+LONGEST_LEASE = timedelta(hours=1)
+"""What ends later than in so long was leased before the clock was set back, and is due."""
 
 RETRY_PAUSE = 0.25
 """Seconds: twice as long after a first failed attempt, four times after a second: what ails a worker may pass."""
@@ -82,8 +85,9 @@ def take_due(connection: Connection, redispatch_after: float, limit: int = 64) -
 
 def _due(connection: Connection, query: Select[*tuple[object, ...]], limit: int) -> Sequence[Row[*tuple[object, ...]]]:
     """Jobs whose lease ended. Several gateways share one PostgreSQL: none waits for another; SQLite has one writer."""
+    now = datetime.now(UTC)
     return connection.execute(
-        query.where(outbox.c.due_at <= datetime.now(UTC))
+        query.where(or_(outbox.c.due_at <= now, outbox.c.due_at > now + LONGEST_LEASE))
         .order_by(jobs.c.priority, outbox.c.due_at)
         .limit(limit)
         .with_for_update(of=[outbox, jobs], skip_locked=True)
