@@ -14,6 +14,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """For `tests/faults`; options must be known before any folder of tests is."""
     faults = parser.getgroup("faults")
     faults.addoption("--kills", type=int, help="how many kills the campaign has on each store (default: 25 in all)")
+    faults.addoption("--overload-seconds", type=float, default=10.0, help="how long there is ten times the load")
     faults.addoption("--seed", type=int, help="of a campaign that is to be repeated")
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from tests.faults.cluster import READER, Cluster
+from tests.faults.processes import children
 
 
 class Fault(NamedTuple):
@@ -30,7 +31,7 @@ def _worker(cluster: Cluster, chance: random.Random) -> None:
 
 
 def _reader(cluster: Cluster, chance: random.Random) -> None:
-    for pid in chance.choice(cluster.gateways).children(READER):
+    for pid in children(chance.choice(cluster.gateways).pid, READER):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 

@@ -11,6 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 
+def children(pid: int, marked: str) -> list[int]:
+    """Process ids of those children of a process whose command line has this in it."""
+    command = ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return [int(line.split()[0]) for line in listed.splitlines() if marked in line]
+
+
 class Kept:
     """A program that is kept running until it is stopped.
 
@@ -92,13 +99,6 @@ class Kept:
     def _signal(self, pid: int, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-
-    def children(self, marked: str) -> list[int]:
-        """Process ids of those of its children whose command line has this in it."""
-        listed = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(self.pid)], capture_output=True, text=True, check=False
-        ).stdout
-        return [int(line.split()[0]) for line in listed.splitlines() if marked in line]
 
     def stop(self) -> None:
         """SIGKILL for good: what a clean end is, other tests ask."""
