@@ -17,6 +17,8 @@ from tests.faults.processes import children
 from tests.faults.proxy import Proxy
 from tests.faults.verdict import judge, settle
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_half_open_connection_delays_reports_and_loses_none(store: Store, tmp_path: Path) -> None:
     port = free_port()

@@ -18,6 +18,8 @@ from tests.faults.senders import Senders
 from tests.faults.verdict import Witness, judge, settle
 from worker.watchdog import HUNG
 
+pytestmark = pytest.mark.slow
+
 KILLS = {"sqlite": 10, "postgresql": 15}
 """Where nobody asks for more."""
 

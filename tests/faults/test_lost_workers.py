@@ -18,6 +18,8 @@ from tests.faults.ecgs import recording, recording_of_peak, upload
 from tests.faults.verdict import judge, settle
 from worker.watchdog import HUNG
 
+pytestmark = pytest.mark.slow
+
 AGAIN_SECONDS = 15.0
 """In which the job of a dead worker runs again (R2 of the reliability goals)."""
 

@@ -21,6 +21,8 @@ from tests.faults.cluster import Cluster
 from tests.faults.ecgs import recording_of_peak, upload
 from tests.faults.verdict import judge, settle
 
+pytestmark = pytest.mark.slow
+
 QUEUE = 16
 CLIENTS = 4
 GROWTH = 100

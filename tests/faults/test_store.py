@@ -61,6 +61,7 @@ def _unlimit_files(cluster: Cluster) -> None:
     resource.prlimit(cluster.gateways[0].pid, resource.RLIMIT_FSIZE, unlimited)
 
 
+@pytest.mark.slow
 def test_on_a_full_disk_senders_are_told_and_what_was_accepted_is_kept(disk: Disk, tmp_path: Path) -> None:
     folder, fill, free = disk
     store = Store(f"sqlite:///{folder / 'store.sqlite'}")
@@ -97,6 +98,7 @@ def _accepted(client: httpx.Client, number: int) -> str:
     return found
 
 
+@pytest.mark.slow
 def test_a_database_that_is_locked_for_long_is_told_as_such_and_taken_up_again(tmp_path: Path) -> None:
     """Longer than the busy timeout of 10 s (app.store.engine)."""
     store = Store(f"sqlite:///{tmp_path / 'store.sqlite'}")
