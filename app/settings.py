@@ -50,7 +50,10 @@ class Settings(BaseSettings):
     )
     max_wait: float = Field(default=60.0, ge=0, description="Longest `Prefer: wait` in seconds.")
     redispatch_after: float = Field(
-        default=30.0, gt=0, description="Seconds without an answer after which a job is sent to the broker again."
+        default=30.0,
+        gt=0,
+        le=3600,
+        description="Seconds without an answer after which a job is sent to the broker again.",
     )
     max_queue: int = Field(
         default=4096,  # of 240 kB each, a 10 s recording at 500 Hz: about 1 GB

@@ -10,6 +10,14 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """For `tests/faults`; options must be known before any folder of tests is."""
+    faults = parser.getgroup("faults")
+    faults.addoption("--kills", type=int, help="how many kills the campaign has on each store (default: 25 in all)")
+    faults.addoption("--overload-seconds", type=float, default=10.0, help="how long there is ten times the load")
+    faults.addoption("--seed", type=int, help="of a campaign that is to be repeated")
+
+
 def missing(what: str) -> None:
     """A machine without `what`: a failure in CI, a skip on somebody's laptop."""
     if os.environ.get("ECG2CMR_CI"):

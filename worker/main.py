@@ -48,7 +48,7 @@ def run(
 
 
 def work(settings: Settings | None = None) -> None:
-    """Verify the bundle and run Celery until told to stop.
+    """Verify the bundle and run Celery until told to stop; where Celery gives up, so does the process, with its status.
 
     Raises
     ------
@@ -62,18 +62,18 @@ def work(settings: Settings | None = None) -> None:
     else:
         station.open()
     _quieten()
-    create_worker(station).worker_main(
-        [
-            "--quiet",
-            "worker",
-            f"--pool={settings.pool}",
-            f"--concurrency={settings.processes if settings.pool == 'prefork' else settings.messages}",
-            f"--loglevel={settings.log_level}",
-            "--without-gossip",
-            "--without-mingle",
-            "--without-heartbeat",
-        ]
+    worker = create_worker(station).Worker(
+        pool_cls=settings.pool,
+        concurrency=settings.processes if settings.pool == "prefork" else settings.messages,
+        loglevel=logging.getLevelName(settings.log_level),
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
     )
+    worker.start()
+    if worker.exitcode:  # as when kombu 5.7 loses Redis with a message in hand; `worker_main` would end with 0
+        raise SystemExit(worker.exitcode)
 
 
 def _try_beforehand() -> None:

@@ -18,6 +18,7 @@ from models.report import INFER_TASK, Answer, Asked, Failure, infer_queue
 from models.wire import Wire
 from worker.batching import Machine
 from worker.settings import Settings
+from worker.turns import Turns
 from worker.watchdog import Watchdog
 
 log = logging.getLogger("ecg2cmr.worker")
@@ -28,7 +29,7 @@ class Station:
 
     def __init__(self, settings: Settings, bundle: Bundle) -> None:
         self.settings, self.bundle = settings, bundle
-        self._entrance, self._places = threading.Lock(), threading.Semaphore(settings.messages)
+        self._turns = Turns(settings.messages if settings.pool == "threads" else 1)
 
     @cached_property
     def machine(self) -> Machine:
@@ -70,7 +71,7 @@ class Station:
         list of Asked
             Those that another worker began so lately that it may be at work: to be asked about again.
         """
-        with self._place(alone=any(job.attempt > 1 for job in asked)):
+        with self._turns.taken(asked):
             laid = self.wire.laid([job.job_id for job in asked])
             found = {job: lies for job, lies in zip(asked, laid, strict=True) if lies is not None}
             fresh = {job: lies.recording for job, lies in found.items() if (lies.begun or 0) < job.attempt}
@@ -84,18 +85,6 @@ class Station:
                 self.wire.begin(list(fresh))
                 self.wire.answer(self._answers(fresh))
             return [job for job in begun if job not in lost]
-
-    @contextmanager
-    def _place(self, *, alone: bool) -> Iterator[None]:
-        """One of the places for messages; all of them for an ECG that may end this process: it must end no other."""
-        wanted = self.settings.messages if alone else 1
-        with self._entrance:  # one at a time: two that each wait for all places would wait for ever
-            for _ in range(wanted):
-                self._places.acquire()
-        try:
-            yield
-        finally:
-            self._places.release(wanted)
 
     def _lost(self, job: Asked) -> Answer:
         failure = Failure(model=self.bundle.identity, detail="the worker that had it was lost")
@@ -139,8 +128,9 @@ def create_worker(station: Station) -> Celery:
         task_ignore_result=True,
         broker_transport_options={
             "visibility_timeout": settings.visibility_timeout,
-            "unacked_restore_interval": 2,  # by default a dead worker's messages are looked for every 100 s
+            "unacked_restore_interval": 1,  # by default a dead worker's messages are looked for every 100 s
             "unacked_restore_throttle": 1,
+            "unacked_mutex_expire": 10,  # by default one that dies while it looks keeps all from looking for 300 s
             "socket_timeout": 5.0,
             "health_check_interval": 10,
         },

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, bindparam, case, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, case, func, or_, select
 
 from app.store import events
 from app.store.lifecycle import UNFINISHED, Reason, move, return_to_store
@@ -22,7 +22,10 @@ from models.report import Answer, Failure, Inference, Rejection, Started, Status
 
 MAX_BACKOFF = timedelta(minutes=10)
 
-RETRY_PAUSE = 0.5
+LONGEST_LEASE = timedelta(hours=1)
+"""What ends later than in so long was leased before the clock was set back, and is due."""
+
+RETRY_PAUSE = 0.25
 """Seconds: twice as long after a first failed attempt, four times after a second: what ails a worker may pass."""
 
 MAX_ATTEMPTS = 3
@@ -97,8 +100,9 @@ def take_due(
 
 def _due(connection: Connection, query: Select[*tuple[object, ...]], limit: int) -> Sequence[Row[*tuple[object, ...]]]:
     """Jobs whose lease ended. Several gateways share one PostgreSQL: none waits for another; SQLite has one writer."""
+    now = datetime.now(UTC)
     return connection.execute(
-        query.where(outbox.c.due_at <= datetime.now(UTC))
+        query.where(or_(outbox.c.due_at <= now, outbox.c.due_at > now + LONGEST_LEASE))
         .order_by(jobs.c.priority, outbox.c.due_at)
         .limit(limit)
         .with_for_update(of=[outbox, jobs], skip_locked=True)

@@ -99,17 +99,25 @@ class Readers:
         ------
         EcgError
             If the file cannot be used; `UnsafeFile` if reading it costs more than the limits, `UnreadableFile` if it
-            brings its reader down.
+            brings its reader down. A reader that was killed from outside says nothing of the file: another is asked.
         ReadersBusy
             If no reader became free in time.
         """
         try:
-            with self._borrowed() as reader:
-                answer = reader.ask(pack_question(data, stated or Stated()))
-            return unpack_answer(answer)
+            return unpack_answer(self._answer(pack_question(data, stated or Stated())))
         except UnreadableFile as error:
             log.error("a reader of uploads failed: %s", error.detail)
             raise
+
+    def _answer(self, question: bytes, attempts: int = 2) -> bytes:
+        try:
+            with self._borrowed() as reader:
+                return reader.ask(question)
+        except _Killed as error:
+            if attempts == 1:
+                raise UnreadableFile("its readers were killed") from error
+        log.warning("a reader of uploads was killed: another is asked")
+        return self._answer(question, attempts - 1)
 
     def close(self) -> None:
         """End every reader."""
@@ -170,6 +178,10 @@ class Readers:
         reader.end()
 
 
+class _Killed(Exception):
+    """A reader was killed: by the kernel for want of memory, or by a person; none of its limits ends it so."""
+
+
 class _Reader:
     """One child, asked one file at a time."""
 
@@ -208,6 +220,8 @@ class _Reader:
         ------
         UnsafeFile, UnreadableFile
             If it does not survive the question.
+        _Killed
+            If somebody else ended it meanwhile.
         """
         try:
             self._connection.send_bytes(question)
@@ -220,8 +234,10 @@ class _Reader:
             self._spoilt = True
             raise self._cause_of_death() from error
 
-    def _cause_of_death(self) -> UnsafeFile | UnreadableFile:
+    def _cause_of_death(self) -> UnsafeFile | UnreadableFile | _Killed:
         status = self._process.wait()
+        if status == -signal.SIGKILL:
+            return _Killed()
         if status == -signal.SIGPROF:
             return UnsafeFile(f"reading the file takes more than {self._limits.seconds:g} s of processor time")
         return UnreadableFile(f"its reader ended with status {status}")

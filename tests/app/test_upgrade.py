@@ -42,15 +42,20 @@ class Old(NamedTuple):
     recording: Recording
 
 
-def old_rows(connection: Connection, number: int, status: str) -> Old:
+def old_rows(
+    connection: Connection,
+    number: int,
+    status: str,
+    recording: Recording | None = None,
+    model_digest: str = MODEL.digest,
+) -> Old:
     """What the gateway of 0002 wrote for an ECG in this state."""
     was = MetaData()
     was.reflect(connection)
     for table, column in (("studies", "filters"), ("studies", "quality"), ("results", "outcome")):
         was.tables[table].c[column].type = JSON()
-    old = Old(
-        f"{number:032x}", f"{number + 100:032x}", Recording(signal=np.full((12, 50), number / 10), sampling_rate=500)
-    )
+    recording = recording or Recording(signal=np.full((12, 50), number / 10), sampling_rate=500)
+    old = Old(f"{number:032x}", f"{number + 100:032x}", recording)
     connection.execute(
         was.tables["studies"].insert().values(
             id=old.study_id,
@@ -70,7 +75,7 @@ def old_rows(connection: Connection, number: int, status: str) -> Old:
     )  # fmt: skip
     connection.execute(
         was.tables["jobs"].insert().values(
-            id=old.job_id, study_id=old.study_id, model_digest=MODEL.digest, status=status, created_at=RECEIVED
+            id=old.job_id, study_id=old.study_id, model_digest=model_digest, status=status, created_at=RECEIVED
         )
     )  # fmt: skip
     if status == "queued":
@@ -80,7 +85,7 @@ def old_rows(connection: Connection, number: int, status: str) -> Old:
         connection.execute(
             was.tables["results"].insert().values(
                 ecg_digest=old.recording.digest,
-                model_digest=MODEL.digest,
+                model_digest=model_digest,
                 recorded_at=RECEIVED,
                 outcome=OUTCOMES[status].model_dump(mode="json", exclude={"embedding"}),
                 embedding=EMBEDDING if status == "done" else None,

@@ -117,6 +117,19 @@ def test_a_reader_killed_between_two_files_costs_no_sender_anything() -> None:
         assert readers.examine(ECG).recording.duration == 10
 
 
+def test_a_reader_killed_in_the_middle_of_a_file_costs_its_sender_nothing() -> None:
+    already = set(children_of(os.getpid()))
+    with Readers(count=1) as readers, ThreadPoolExecutor(1) as pool:
+        readers.examine(ECG)
+        (child,) = set(children_of(os.getpid())) - already
+        os.kill(child, signal.SIGSTOP)  # it is asked, and does not answer
+        asked = pool.submit(readers.examine, ECG)
+        while readers._idle.qsize():
+            time.sleep(0.01)
+        os.kill(child, signal.SIGKILL)
+        assert asked.result().recording.duration == 10
+
+
 def test_every_sender_gets_the_answer_to_its_own_file(readers: Readers) -> None:
     uploads = [json_ecg(seed) if seed % 3 else b"no ECG %d" % seed for seed in range(24)]
 
