@@ -14,10 +14,9 @@ from typing import Annotated
 
 import httpx
 import typer
-import uvicorn
 from pydantic import ValidationError
 
-from app import broker
+from app import broker, server
 from app.children import Supervised
 from app.main import create_app
 from app.settings import Settings
@@ -81,7 +80,7 @@ def serve(
             if settings.broker_url is None:
                 settings = _embed(settings, stack)
             _run(settings)
-    except (BundleError, broker.BrokerError, StoreUnavailable) as error:
+    except (BundleError, broker.BrokerError, StoreUnavailable, server.ThreadDied) as error:
         raise _fail(f"ecg2cmr cannot serve: {error}") from error
 
 
@@ -124,15 +123,7 @@ def _worker_environment(settings: Settings) -> dict[str, str]:
 def _run(settings: Settings) -> None:
     app = create_app(settings)
     log.info("dashboard and API on http://%s:%d", settings.host, settings.port)
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level=settings.log_level.lower(),
-        access_log=False,  # paths hold study ids; the metrics count requests by route
-        server_header=False,
-        timeout_graceful_shutdown=10,
-    )
+    server.serve(app, settings)
 
 
 @cli.command(add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
