@@ -1,11 +1,13 @@
-"""The embedded broker: a real Valkey server from a wheel, on a private unix socket, with an append-only file."""
+"""The embedded broker: a real Valkey server from a wheel, on a private unix socket, with an append-only file.
+
+It is started again when it ends: what was on it and is not in its file is asked again from the store.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import redis
 
-from app.children import start
+from app.children import Supervised
 
 START_SECONDS = 10.0
 
@@ -34,7 +36,7 @@ def server_binary() -> Path | None:
 
 @contextlib.contextmanager
 def embedded(binary: Path, data_dir: Path) -> Iterator[str]:
-    """Run a broker for as long as the context lasts; yields its Celery URL.
+    """Keep a broker running for as long as the context lasts; yields its Celery URL.
 
     The append-only file lives in the data folder. The socket lives in a private temporary folder, because a socket's
     path must be shorter than 108 bytes (unix(7)).
@@ -48,30 +50,31 @@ def embedded(binary: Path, data_dir: Path) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     runtime = Path(tempfile.mkdtemp(prefix="ecg2cmr-"))
     socket = runtime / "broker.sock"
-    process = start(
+    server = Supervised(
+        "broker",
         [
             str(binary), "--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700",
             "--dir", str(folder.resolve()), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
             "--maxmemory-policy", "noeviction",  # anything else would evict jobs
             "--logfile", str((folder / "valkey.log").resolve()), "--loglevel", "warning",
-        ]
+        ],
     )  # fmt: skip
+    server.start()
     try:
-        _await_answer(process, socket, folder)
+        _await_answer(socket, folder)
         yield f"redis+socket://{socket}"
     finally:
-        process.terminate()
-        process.wait()
+        server.stop()
         shutil.rmtree(runtime, ignore_errors=True)
 
 
-def _await_answer(process: subprocess.Popen[bytes], socket: Path, folder: Path) -> None:
+def _await_answer(socket: Path, folder: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     with redis.Redis(unix_socket_path=str(socket)) as client:
         while True:
             with contextlib.suppress(redis.ConnectionError):  # not yet listening, or still reading its file
                 client.ping()
                 return
-            if process.poll() is not None or time.monotonic() > deadline:
+            if time.monotonic() > deadline:
                 raise BrokerError(f"the embedded broker does not start; see {folder / 'valkey.log'}")
             time.sleep(0.02)
