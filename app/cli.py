@@ -20,7 +20,7 @@ from app import broker, server
 from app.children import Supervised
 from app.main import create_app
 from app.settings import Settings
-from app.store import Store, StoreUnavailable, blobs, dead_letters, keys, retention, webhooks
+from app.store import Store, StoreUnavailable, dead_letters, keys, retention, webhooks
 from app.submit import NotAllowed, Outcome, Resume, Submission, write_results
 from app.webhooks import AddressRefused, address_of
 from models.bundle import BundleError
@@ -328,12 +328,8 @@ def forget(
     study_id: Annotated[str, typer.Argument(help="Id of the ECG, as in its report.")], data_dir: DataDir = None
 ) -> None:
     """Remove an ECG with its bytes and results for good. A line without patient data says that it was here."""
-    store = _store(data_dir)
-    with store.writing() as connection:
-        if not retention.forget(connection, study_id):
-            raise _fail("no ECG has this id")
-    with store.writing() as connection:
-        blobs.sweep(connection)
+    if not retention.erase(_store(data_dir), study_id):
+        raise _fail("no ECG has this id")
 
 
 webhook = typer.Typer(no_args_is_help=True, help="Manage webhooks: addresses that are told of each answered ECG.")

@@ -16,7 +16,6 @@ from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError
 
 from app.store import Store, StoreUnavailable, retention
-from app.store import blobs as places
 from app.store import studies as rows
 from app.store.lifecycle import shown
 from app.store.outbox import PRIORITIES, Due
@@ -111,12 +110,7 @@ class Studies:
 
     def forget(self, study_id: str) -> bool:
         """Remove a study and everything that was kept of it, bytes outside included; False if there is none."""
-        with self._store.writing() as connection:
-            known = retention.forget(connection, study_id)
-        if known:
-            with self._store.writing() as connection:
-                places.sweep(connection)
-        return known
+        return retention.erase(self._store, study_id)
 
     def list(self, limit: int, before: int | None) -> StudyPage:
         """Up to `limit` studies older than `before` (the `next` of the page above), newest first."""

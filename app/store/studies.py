@@ -40,7 +40,7 @@ def accept(
 
     The same ECG again is the same study. A model that has not read it yet gets a job; a job that failed starts anew.
     The caller sends the new job at once, under a lease of `redispatch_after` seconds. Bytes that are to lie outside the
-    store should be written ahead (`Store.write_ahead`). `packed` is the recording's `to_bytes`, if the caller has it.
+    store must have been written ahead (`Store.write_ahead`). `packed` is the recording's `to_bytes`, if it is at hand.
     """
     recording = examined.recording
     known = connection.scalar(select(studies.c.id).where(studies.c.ecg_digest == recording.digest))
