@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, ScalarSelect, Select, case, select
 
 from app.store import blobs as places
 from app.store import dead_letters
-from app.store.lifecycle import move
+from app.store.lifecycle import WITHDRAWN, move
 from app.store.outbox import PRIORITIES
 from app.store.tables import blobs, jobs, outbox, results, studies
 from models.ecg.examination import Examination
@@ -123,11 +123,26 @@ def _new_job(connection: Connection, study_id: str, model_digest: str, due_at: d
     return job_id
 
 
-def _with_outcome(model_digest: str) -> Select[tuple[object, ...]]:
-    """Every study beside its job and result for one model."""
+def _shown(model_digest: str) -> ScalarSelect[str]:
+    """Of a study, the job that is shown: that of the served model, else the newest that came to an end."""
+    job = jobs.alias()
+    served = job.c.model_digest == model_digest
+    found = select(job.c.id).where(job.c.study_id == studies.c.id, served | job.c.finished_at.is_not(None))
+    found = found.where(job.c.reason.is_distinct_from(WITHDRAWN))
     return (
-        select(studies, jobs.c.status, jobs.c.reason, jobs.c.detail, results.c.outcome)
-        .outerjoin(jobs, (jobs.c.study_id == studies.c.id) & (jobs.c.model_digest == model_digest))
+        found.order_by(case((served, 0), else_=1), job.c.finished_at.desc())
+        .limit(1)
+        .correlate(studies)
+        .scalar_subquery()
+    )
+
+
+def _with_outcome(model_digest: str) -> Select[tuple[object, ...]]:
+    """Every study beside the job that is shown and its result."""
+    return (
+        select(studies, jobs.c.model_digest, jobs.c.status, jobs.c.reason, jobs.c.detail, results.c.outcome)
+        .select_from(studies)
+        .outerjoin(jobs, jobs.c.id == _shown(model_digest))
         .outerjoin(results, results.c.job_id == jobs.c.id)
     )
 
@@ -156,9 +171,8 @@ def recording(connection: Connection, study_id: str) -> bytes | None:
 
 
 def embedding(connection: Connection, model_digest: str, study_id: str) -> bytes | None:
-    """The embedding of a study under one model, float32 little endian, or None while there is none."""
+    """The embedding of a study under the model that is shown, float32 little endian, or None while there is none."""
+    shown = results.c.job_id == _shown(model_digest)
     return connection.scalar(
-        select(results.c.embedding)
-        .join(jobs, jobs.c.id == results.c.job_id)
-        .where(jobs.c.study_id == study_id, jobs.c.model_digest == model_digest)
+        select(results.c.embedding).select_from(studies).join(results, shown).where(studies.c.id == study_id)
     )
