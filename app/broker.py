@@ -1,6 +1,6 @@
 """The embedded broker: a real Valkey server from a wheel, on a private unix socket, with an append-only file.
 
-It is started again when it ends: its socket stays where it is, and what it lost is asked again from the store.
+It is started again when it ends: what was on it and is not in its file is asked again from the store.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def server_binary() -> Path | None:
 
 @contextlib.contextmanager
 def embedded(binary: Path, data_dir: Path) -> Iterator[str]:
-    """Run a broker for as long as the context lasts; yields its Celery URL.
+    """Keep a broker running for as long as the context lasts; yields its Celery URL.
 
     The append-only file lives in the data folder. The socket lives in a private temporary folder, because a socket's
     path must be shorter than 108 bytes (unix(7)).
@@ -58,7 +58,6 @@ def embedded(binary: Path, data_dir: Path) -> Iterator[str]:
             "--maxmemory-policy", "noeviction",  # anything else would evict jobs
             "--logfile", str((folder / "valkey.log").resolve()), "--loglevel", "warning",
         ],
-        {},
     )  # fmt: skip
     server.start()
     try:

@@ -44,7 +44,7 @@ def start(command: Sequence[str], environment: Mapping[str, str] | None = None) 
 class Supervised(threading.Thread):
     """Keeps one child process running: when it ends, it is started again after a growing pause."""
 
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         super().__init__(name=name, daemon=True)
         self._command = command
         self._environment = environment

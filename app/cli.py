@@ -14,14 +14,13 @@ from typing import Annotated
 
 import httpx
 import typer
-import uvicorn
 from pydantic import ValidationError
 
-from app import broker
+from app import broker, server
 from app.children import Supervised
 from app.main import create_app
 from app.settings import Settings
-from app.store import Store, StoreUnavailable, blobs, dead_letters, keys, retention, webhooks
+from app.store import Store, StoreUnavailable, dead_letters, keys, retention, webhooks
 from app.submit import NotAllowed, Outcome, Resume, Submission, write_results
 from app.webhooks import AddressRefused, address_of
 from models.bundle import BundleError
@@ -81,7 +80,7 @@ def serve(
             if settings.broker_url is None:
                 settings = _embed(settings, stack)
             _run(settings)
-    except (BundleError, broker.BrokerError, StoreUnavailable) as error:
+    except (BundleError, broker.BrokerError, StoreUnavailable, server.ThreadDied) as error:
         raise _fail(f"ecg2cmr cannot serve: {error}") from error
 
 
@@ -124,15 +123,7 @@ def _worker_environment(settings: Settings) -> dict[str, str]:
 def _run(settings: Settings) -> None:
     app = create_app(settings)
     log.info("dashboard and API on http://%s:%d", settings.host, settings.port)
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level=settings.log_level.lower(),
-        access_log=False,  # paths hold study ids; the metrics count requests by route
-        server_header=False,
-        timeout_graceful_shutdown=10,
-    )
+    server.serve(app, settings)
 
 
 @cli.command(add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -337,12 +328,8 @@ def forget(
     study_id: Annotated[str, typer.Argument(help="Id of the ECG, as in its report.")], data_dir: DataDir = None
 ) -> None:
     """Remove an ECG with its bytes and results for good. A line without patient data says that it was here."""
-    store = _store(data_dir)
-    with store.writing() as connection:
-        if not retention.forget(connection, study_id):
-            raise _fail("no ECG has this id")
-    with store.writing() as connection:
-        blobs.sweep(connection)
+    if not retention.erase(_store(data_dir), study_id):
+        raise _fail("no ECG has this id")
 
 
 webhook = typer.Typer(no_args_is_help=True, help="Manage webhooks: addresses that are told of each answered ECG.")

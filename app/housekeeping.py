@@ -1,23 +1,28 @@
-"""Housekeeping: a thread that forgets what is older than the operator keeps, and removes loose bytes."""
+"""Housekeeping: a thread that forgets what is old, removes loose bytes, and asks anew what no model reads any more."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
-from app.store import Store, StoreUnavailable, answers, blobs, events, retention
+from app.store import Store, StoreUnavailable, answers, blobs, events, retention, withdrawal
 
 log = logging.getLogger("ecg2cmr.housekeeping")
 
-EVERY_SECONDS = 3600.0
+LOOK_SECONDS = 30.0
+TIDY_SECONDS = 3600.0
 
 
 class Housekeeper(threading.Thread):
-    """Looks at once and then every hour; each step is a short transaction, so that no upload waits for it."""
+    """Tidies at once and then every hour; each step is a short transaction, so that no upload waits for it.
+
+    Jobs of withdrawn models are looked for twice a minute: senders wait for them.
+    """
 
     def __init__(
         self,
@@ -25,12 +30,14 @@ class Housekeeper(threading.Thread):
         keep_uploads_days: float | None,
         keep_studies_days: float | None,
         events_days: float | None = None,
+        model_digest: str | None = None,
     ) -> None:
         super().__init__(name="housekeeper", daemon=True)
         self._store = store
         self._keep_uploads_days = keep_uploads_days
         self._keep_studies_days = keep_studies_days
         self._events_days = events_days
+        self._model_digest = model_digest
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -40,12 +47,22 @@ class Housekeeper(threading.Thread):
 
     def run(self) -> None:
         """Keep house until stopped; a store that does not answer is kept later."""
+        next_tidy = time.monotonic()
         while not self._stopping.is_set():
             try:
-                self.tidy()
+                self._succeed()
+                if time.monotonic() >= next_tidy:
+                    self.tidy()
+                    next_tidy = time.monotonic() + TIDY_SECONDS
             except StoreUnavailable as error:
                 log.warning("the store does not answer: %s", error)
-            self._stopping.wait(EVERY_SECONDS)
+            self._stopping.wait(LOOK_SECONDS)
+
+    def _succeed(self) -> None:
+        digest = self._model_digest
+        if digest is not None:
+            told = "%d ECGs are asked of the served model: theirs is served no more"
+            self._repeat(told, lambda connection: withdrawal.withdraw(connection, digest))
 
     def tidy(self) -> None:
         """Everything that is due, until nothing is."""

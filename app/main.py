@@ -123,7 +123,9 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
         dispatcher=dispatcher,
         recorder=Recorder(store, broker_url, metrics, waiters, settings.redispatch_after),
         listener=Listener(broker_url, waiters, dispatcher.answered),
-        housekeeper=Housekeeper(store, settings.keep_uploads_days, settings.keep_studies_days, settings.events_days),
+        housekeeper=Housekeeper(
+            store, settings.keep_uploads_days, settings.keep_studies_days, settings.events_days, bundle.digest
+        ),
         backlog=Backlog(store, settings.max_queue),
         rate_limit=RateLimit(settings.rate_limit, settings.rate_limit_url),
         courier=Courier(store, settings),

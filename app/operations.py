@@ -36,9 +36,9 @@ class Readiness(BaseModel):
 
 @router.get("/healthz", summary="Is the process alive?", responses={503: {"model": Health}})
 async def healthz(request: Request) -> Response:
-    """200 while the process does its work; 503 when one of its threads ended by a bug and only a restart helps."""
+    """200 while the process does its work; 503 when one of its threads ended by a bug, until the process has."""
     gateway: Gateway = request.app.state.gateway
-    threads = (gateway.dispatcher, gateway.recorder, gateway.listener, gateway.courier)
+    threads = (gateway.dispatcher, gateway.recorder, gateway.listener, gateway.courier, gateway.housekeeper)
     alive = all(thread.is_alive() for thread in threads)
     health = Health(status="alive" if alive else "broken")
     return JSONResponse(health.model_dump(), status_code=200 if alive else 503)

@@ -12,11 +12,10 @@ import numpy as np
 from fastapi import Request
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 from sqlalchemy.exc import IntegrityError
 
-from app.store import Store, StoreUnavailable, retention
-from app.store import blobs as places
+from app.store import Store, StoreUnavailable, history, retention
 from app.store import studies as rows
 from app.store.lifecycle import shown
 from app.store.outbox import PRIORITIES, Due
@@ -74,7 +73,7 @@ _OUTCOME: TypeAdapter[StoredOutcome] = TypeAdapter(StoredOutcome)
 
 
 class Studies:
-    """The studies of one store, as the served model reads them."""
+    """The studies of one store, as the served model reads them, or an older one did before it was asked."""
 
     def __init__(self, store: Store, bundle: Bundle, redispatch_after: float) -> None:
         self._store = store
@@ -111,12 +110,7 @@ class Studies:
 
     def forget(self, study_id: str) -> bool:
         """Remove a study and everything that was kept of it, bytes outside included; False if there is none."""
-        with self._store.writing() as connection:
-            known = retention.forget(connection, study_id)
-        if known:
-            with self._store.writing() as connection:
-                places.sweep(connection)
-        return known
+        return retention.erase(self._store, study_id)
 
     def list(self, limit: int, before: int | None) -> StudyPage:
         """Up to `limit` studies older than `before` (the `next` of the page above), newest first."""
@@ -137,7 +131,7 @@ class Studies:
         """The report about one study, or None if there is no such study."""
         with self._store.reading() as connection:
             row = rows.one(connection, self._bundle.digest, study_id)
-        return None if row is None else self._report(row)
+            return None if row is None else self._report(connection, row)
 
     def recording(self, study_id: str) -> Recording | None:
         """The recording of a study as it was decoded, or None."""
@@ -157,7 +151,7 @@ class Studies:
             stored = rows.embedding(connection, self._bundle.digest, study_id)
         return None if stored is None else np.frombuffer(stored, "<f4")
 
-    def _report(self, row: Row[tuple[object, ...]]) -> Report:
+    def _report(self, connection: Connection, row: Row[tuple[object, ...]]) -> Report:
         quality = QualityReport.model_validate(row.quality)
         measured = None if row.measurements is None else EcgMeasurements.model_validate(row.measurements)
         notices = self._bundle.manifest.notices
@@ -166,7 +160,7 @@ class Studies:
             return Report(
                 id=row.id,
                 status="failed",
-                model=self._bundle.identity,
+                model=history.named(connection, row.model_digest),
                 quality=quality,
                 measurements=measured,
                 reason=f"{row.reason}: {row.detail}",

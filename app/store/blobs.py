@@ -1,8 +1,9 @@
 """Blobs: the bytes of ECGs, in the rows of the store, in a directory or on an object store, each under its SHA-256.
 
-Outside the store a blob is written before the transaction that refers to it commits, and is removed after the one that
+Outside the store a blob is written before the transaction that refers to it begins, and is removed after the one that
 no longer does. What may be referred to by nobody stands in the table `loose_blobs`, written down beforehand, so that no
-crash leaves bytes that nobody knows of, and no sweep ever lists a bucket or touches what is not ours.
+crash leaves bytes that nobody knows of, and no sweep ever lists a bucket or touches what is not ours. A row there that
+is not due yet keeps the bytes from being swept.
 """
 
 from __future__ import annotations
@@ -195,22 +196,34 @@ def write(place: Blobs, contents: Iterable[bytes]) -> None:
 
 
 def announce(connection: Connection, contents: Sequence[bytes]) -> None:
-    """Write down that these bytes are about to be written: if nothing comes to refer to them, they are swept."""
+    """Write down that these bytes are about to be written: no sweep removes them for a while, and one does in the end.
+
+    A sweep that is removing the same bytes comes to its end first, so whoever looks for them afterwards sees the truth.
+    """
     later = datetime.now(UTC) + GRACE
-    connection.execute(loose_blobs.insert(), [{"digest": digest(data), "due_at": later} for data in contents])
+    names = sorted({digest(data) for data in contents})
+    for name in names:
+        _lock(connection, name)
+    connection.execute(loose_blobs.insert(), [{"digest": name, "due_at": later} for name in names])
 
 
 def keep(connection: Connection, study_id: str, upload: bytes, recording: bytes) -> None:
-    """Keep the bytes of a study: in its row, or in the place outside, where the row names them."""
-    place = of(connection)
+    """Keep the bytes of a study: in its row, or in the place outside, where they are by now and the row names them.
+
+    Raises
+    ------
+    BlobsUnavailable
+        If they are to lie outside and were not written ahead, or so long ago that they may have been swept.
+    """
     row: dict[str, object] = {"study_id": study_id, "upload_digest": digest(upload)}
-    if place is None:
+    if of(connection) is None:
         connection.execute(_KEEP, {**row, "upload": upload, "recording": recording})
         return
-    names = {digest(data): data for data in (upload, recording)}
-    for name in sorted(names):
+    names = sorted({digest(upload), digest(recording)})
+    for name in names:
         _lock(connection, name)
-    write(place, names.values())  # as a rule they were written ahead, and no writer waits for them here
+        if not (_announced(connection, name) or _referred_to(connection, name)):
+            raise BlobsUnavailable("the bytes of this ECG were not written ahead, or too long ago")
     connection.execute(_KEEP, {**row, "recording_digest": digest(recording)})
     connection.execute(loose_blobs.delete().where(loose_blobs.c.digest.in_(names)))
 
@@ -245,20 +258,28 @@ def loosen(connection: Connection, names: Sequence[str]) -> None:
         connection.execute(loose_blobs.insert(), [{"digest": name, "due_at": now} for name in names])
 
 
-def sweep(connection: Connection, limit: int = 8) -> int:
-    """Remove bytes outside that nothing refers to; how many names were looked at."""
+def sweep(connection: Connection, names: Sequence[str] | None = None, limit: int = 8) -> int:
+    """Remove bytes outside that nothing refers to, of these names or of some that are due; how many were looked at."""
     place = of(connection)
     if place is None:
         return 0
     due = loose_blobs.c.due_at <= datetime.now(UTC)
-    names = connection.scalars(select(loose_blobs.c.digest).where(due).distinct().order_by("digest").limit(limit)).all()
-    for name in names:
+    found = select(loose_blobs.c.digest).where(due).distinct().order_by("digest")
+    found = found.limit(limit) if names is None else found.where(loose_blobs.c.digest.in_(names))
+    swept = connection.scalars(found).all()
+    for name in swept:
         _lock(connection, name)
-        if not _referred_to(connection, name):
+        if not (_announced(connection, name) or _referred_to(connection, name)):
             with _answering():
                 place.remove(name)
         connection.execute(loose_blobs.delete().where(loose_blobs.c.digest == name, due))
-    return len(names)
+    return len(swept)
+
+
+def _announced(connection: Connection, name: str) -> bool:
+    """Whether somebody writes, or has written, these bytes and is about to refer to them."""
+    later = (loose_blobs.c.digest == name) & (loose_blobs.c.due_at > datetime.now(UTC))
+    return bool(connection.scalar(select(func.count()).select_from(loose_blobs).where(later)))
 
 
 def _referred_to(connection: Connection, name: str) -> bool:

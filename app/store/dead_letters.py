@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from app.store.lifecycle import Reason, move
+from app.store.lifecycle import WITHDRAWN, Reason, move
 from app.store.tables import jobs, outbox
 
 
@@ -23,6 +23,7 @@ class DeadLetter(NamedTuple):
 
 
 _FAILED = jobs.c.status == "failed"
+_DEAD = _FAILED & (jobs.c.reason != WITHDRAWN)
 
 
 def listed(connection: Connection, limit: int = 1000) -> list[DeadLetter]:
@@ -30,7 +31,7 @@ def listed(connection: Connection, limit: int = 1000) -> list[DeadLetter]:
     columns = jobs.c
     rows = connection.execute(
         select(columns.id, columns.study_id, columns.model_digest, columns.finished_at, columns.reason, columns.detail)
-        .where(_FAILED)
+        .where(_DEAD)
         .order_by(columns.finished_at.desc())
         .limit(limit)
     )
@@ -38,14 +39,14 @@ def listed(connection: Connection, limit: int = 1000) -> list[DeadLetter]:
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """Dead letters by reason."""
+    """Failed jobs by reason."""
     rows = connection.execute(select(jobs.c.reason, func.count()).where(_FAILED).group_by(jobs.c.reason))
     return {row[0]: row[1] for row in rows}
 
 
 def retry(connection: Connection, study_id: str | None = None) -> int:
     """Ask again: for one study, or for all dead letters; how many there were."""
-    query = select(jobs.c.id).where(_FAILED)
+    query = select(jobs.c.id).where(_DEAD)
     ids = connection.scalars(query if study_id is None else query.where(jobs.c.study_id == study_id)).all()
     return sum(revive(connection, job_id) for job_id in ids)
 

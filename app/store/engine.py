@@ -11,8 +11,16 @@ from typing import TypeVar
 import orjson
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    NotSupportedError,
+    ProgrammingError,
+    TimeoutError,
+)
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.store import blobs
@@ -30,13 +38,40 @@ PRAGMAS = (
     "secure_delete = ON",  # what is forgotten is overwritten, not only unlinked from its table
 )
 
+PATIENCE = 15.0
+"""Seconds that a statement may take, and a thread wait for a connection: all of ours take milliseconds."""
+
+CONNECTIONS = {"pool_size": 16, "max_overflow": 32}
+"""One for each thread: 40 of requests (Starlette's), and those of the gateway, which must not wait for requests. As a
+rule few are open at once, so many gateways share the hundred of a PostgreSQL."""
+
+REFUSALS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
+"""What a database that answers says of what we asked."""
+
 
 class StoreUnavailable(Exception):
     """The database, or the place of its blobs, does not answer; nothing was written."""
 
 
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except REFUSALS:
+        raise
+    except (DatabaseError, InterfaceError) as error:
+        raise StoreUnavailable(str(error.orig)) from error
+    except (TimeoutError, blobs.BlobsUnavailable) as error:
+        raise StoreUnavailable(str(error)) from error
+
+
 class Store:
     """A database by URL, and the place of its blobs by another, if they lie outside (`app.store.blobs`).
+
+    Parameters
+    ----------
+    patience : float
+        Seconds after which a statement, or the wait for a connection, is given up. SQLite waits for its lock as ever.
 
     Raises
     ------
@@ -44,19 +79,14 @@ class Store:
         If there is no such place.
     """
 
-    def __init__(self, url: str, blobs_url: str | None = None) -> None:
+    def __init__(self, url: str, blobs_url: str | None = None, patience: float = PATIENCE) -> None:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.url = url
-        try:
+        with _answering():
             self.blobs = blobs.at(blobs_url)
-        except blobs.BlobsUnavailable as error:
-            raise StoreUnavailable(str(error)) from error
-        # What is written is of patients: errors, which are logged, name the statement and not its values.
-        self._engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True, json_serializer=_json)
-        if self._engine.dialect.name == "sqlite":
-            _make_sqlite_durable(self._engine)
+        self._engine = _open(parsed, patience)
         self._together = Together(self.writing) if self._engine.dialect.name == "sqlite" else None
 
     @property
@@ -65,17 +95,21 @@ class Store:
         return self._engine.dialect.name != "sqlite"
 
     def migrate(self) -> None:
-        """Create or upgrade the tables to the newest version of this code."""
+        """Create or upgrade the tables to the newest version of this code, which may take its time."""
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
-        with self._transaction("IMMEDIATE") as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        engine = _open(make_url(self.url), patience=None)
+        try:
+            with _transaction(engine, "IMMEDIATE") as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        finally:
+            engine.dispose()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that only reads."""
-        with self._transaction("DEFERRED") as connection:
+        with _transaction(self._engine, "DEFERRED", self.blobs) as connection:
             yield connection
 
     @contextmanager
@@ -87,7 +121,7 @@ class Store:
         StoreUnavailable
             When the database cannot be reached or is locked for too long.
         """
-        with self._transaction("IMMEDIATE") as connection:
+        with _transaction(self._engine, "IMMEDIATE", self.blobs) as connection:
             yield connection
 
     def write(self, work: Callable[[Connection], T]) -> T:
@@ -99,20 +133,10 @@ class Store:
             When the database cannot be reached or is locked for too long; else what the work raises.
         """
         if self._together is not None:
-            return self._together.write(work)
+            with _answering():
+                return self._together.write(work)
         with self.writing() as connection:
             return work(connection)
-
-    @contextmanager
-    def _transaction(self, sqlite_mode: str) -> Iterator[Connection]:
-        options = {"sqlite_mode": sqlite_mode, "blobs": self.blobs}
-        try:
-            with self._engine.connect().execution_options(**options) as connection, connection.begin():
-                yield connection
-        except OperationalError as error:
-            raise StoreUnavailable(str(error.orig)) from error
-        except blobs.BlobsUnavailable as error:
-            raise StoreUnavailable(str(error)) from error
 
     def write_ahead(self, *contents: bytes) -> None:
         """Write blobs that lie outside before the transaction that refers to them, so that no writer waits for it.
@@ -126,10 +150,8 @@ class Store:
             return
         with self.writing() as connection:
             blobs.announce(connection, contents)
-        try:
+        with _answering():
             blobs.write(self.blobs, contents)
-        except blobs.BlobsUnavailable as error:
-            raise StoreUnavailable(str(error)) from error
 
     def blob(self, name: str) -> bytes | None:
         """Bytes that lie outside, by their name; None if they are lost or damaged.
@@ -139,10 +161,8 @@ class Store:
         StoreUnavailable
             When their place does not answer.
         """
-        try:
+        with _answering():
             return blobs.fetch(self.blobs, name)
-        except blobs.BlobsUnavailable as error:
-            raise StoreUnavailable(str(error)) from error
 
     def check(self) -> None:
         """Raise `StoreUnavailable` unless the database answers."""
@@ -156,6 +176,27 @@ class Store:
 
 def _json(document: object) -> str:
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+@contextmanager
+def _transaction(engine: Engine, sqlite_mode: str, place: blobs.Blobs | None = None) -> Iterator[Connection]:
+    options = {"sqlite_mode": sqlite_mode, "blobs": place}
+    with _answering(), engine.connect().execution_options(**options) as connection, connection.begin():
+        yield connection
+
+
+def _open(url: URL, patience: float | None) -> Engine:
+    """A pool of connections to a database; statements end within so many seconds, or take as long as they do."""
+    # What is written is of patients: errors, which are logged, name the statement and not its values.
+    patient = {"pool_pre_ping": True, "pool_timeout": patience or PATIENCE, **CONNECTIONS}
+    engine = create_engine(url, hide_parameters=True, json_serializer=_json, **patient)
+    if engine.dialect.name == "sqlite":
+        _make_sqlite_durable(engine)
+    elif engine.dialect.name == "postgresql":
+        from app.store import postgres  # noqa: PLC0415  # psycopg is an option (`ecg2cmr[postgres]`)
+
+        postgres.limit(engine, patience)
+    return engine
 
 
 def _make_sqlite_durable(engine: Engine) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from app.store.tables import model_history
 from models.report import ModelIdentity
@@ -20,8 +20,8 @@ class Served(NamedTuple):
 
 def append(connection: Connection, model: ModelIdentity) -> None:
     """Note that a model is served from now on, unless it already is."""
-    last = connection.scalar(select(model_history.c.digest).order_by(model_history.c.sequence.desc()).limit(1))
-    if last != model.digest:
+    last = newest(connection)
+    if last is None or last.model.digest != model.digest:
         connection.execute(
             model_history.insert().values(
                 at=datetime.now(UTC), name=model.name, version=model.version, digest=model.digest
@@ -32,4 +32,20 @@ def append(connection: Connection, model: ModelIdentity) -> None:
 def all_served(connection: Connection) -> list[Served]:
     """The whole history, oldest first."""
     rows = connection.execute(select(model_history).order_by(model_history.c.sequence))
-    return [Served(r.at, ModelIdentity(name=r.name, version=r.version, digest=r.digest)) for r in rows]
+    return [_served(row) for row in rows]
+
+
+def newest(connection: Connection) -> Served | None:
+    """The model that was noted last; None before the first."""
+    row = connection.execute(select(model_history).order_by(model_history.c.sequence.desc()).limit(1)).one_or_none()
+    return None if row is None else _served(row)
+
+
+def named(connection: Connection, digest: str) -> ModelIdentity | None:
+    """The model of a digest, if it was ever served."""
+    row = connection.execute(select(model_history).where(model_history.c.digest == digest).limit(1)).one_or_none()
+    return None if row is None else _served(row).model
+
+
+def _served(row: Row[tuple[object, ...]]) -> Served:
+    return Served(row.at, ModelIdentity(name=row.name, version=row.version, digest=row.digest))

@@ -8,7 +8,7 @@ received : kept in the store, and on no broker that we know of
 queued : given to the broker under a lease; nobody has said that it was begun
 running : a worker has said that it began, under a lease
 done, rejected : the model has answered; nothing follows
-failed : a dead letter with a named reason; it starts anew only when somebody asks for it
+failed : with a named reason, as a rule a dead letter; it starts anew only when somebody asks for it
 """
 
 from __future__ import annotations
@@ -37,9 +37,13 @@ FOLLOWS: Mapping[State, frozenset[State]] = {
 UNFINISHED: tuple[State, ...] = ("received", "queued", "running")
 """States in which a job has an outbox row, and is asked until it leaves them."""
 
-Reason = Literal["worker-failure", "worker-lost", "recording-lost"]
+Reason = Literal["worker-failure", "worker-lost", "recording-lost", "model-withdrawn"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
-"""Why a job failed: its last attempt raised, or was never heard of again; or the store has lost what was to be read."""
+"""Why a job failed: its last attempt raised, or was never heard of again; or the store has lost what was to be read; or
+its model is served no more."""
+
+WITHDRAWN: Reason = "model-withdrawn"
+"""The one reason that is no dead letter: another model was asked to read the ECG (`app.store.withdrawal`)."""
 
 
 _MOVE = jobs.update().where(jobs.c.id == bindparam("job_id"), jobs.c.status == bindparam("before"))

@@ -8,6 +8,7 @@ from typing import Literal
 from sqlalchemy import Connection, exists, select
 
 from app.store import blobs as places
+from app.store.engine import Store
 from app.store.tables import (
     blobs,
     deliveries,
@@ -29,13 +30,13 @@ def forget(connection: Connection, study_id: str, cause: Cause = "asked") -> boo
 
     With it go the answers that quote it and are kept by idempotency key, its events, and what webhooks were to be told
     of it. A tombstone stays: the id, the moment and the cause, nothing of the ECG or the patient. Bytes outside the
-    store are removed by the next `app.store.blobs.sweep`; an answer that is still under way belongs to no job any more.
+    store are removed by `app.store.blobs.sweep`; an answer that is still under way belongs to no job any more.
     """
     if connection.scalar(select(studies.c.id).where(studies.c.id == study_id).with_for_update()) is None:
         return False
     mine = jobs.c.study_id == study_id
     job_ids = connection.scalars(select(jobs.c.id).where(mine).order_by(jobs.c.id).with_for_update()).all()
-    _loosen(connection, study_id)
+    places.loosen(connection, _names(connection, study_id))
     for table in (results, outbox):
         connection.execute(table.delete().where(table.c.job_id.in_(job_ids)))
     for told in (blobs, events, deliveries, kept_answers, jobs):
@@ -45,14 +46,24 @@ def forget(connection: Connection, study_id: str, cause: Cause = "asked") -> boo
     return True
 
 
-def _loosen(connection: Connection, study_id: str) -> None:
+def erase(store: Store, study_id: str) -> bool:
+    """Forget a study and remove its bytes outside at once, whatever else waits to be swept; False if there is none."""
+    with store.writing() as connection:
+        names = _names(connection, study_id)
+        known = forget(connection, study_id)
+    with store.writing() as connection:
+        places.sweep(connection, names)
+    return known
+
+
+def _names(connection: Connection, study_id: str) -> list[str]:
+    """What of a study lies outside."""
     row = connection.execute(
         select(blobs.c.upload_digest, blobs.c.recording_digest).where(
             blobs.c.study_id == study_id, blobs.c.recording_digest.is_not(None)
         )
     ).one_or_none()
-    if row is not None:
-        places.loosen(connection, [name for name in row if name is not None])
+    return [name for name in row or () if name is not None]
 
 
 def forget_older(connection: Connection, than: datetime, limit: int = 64) -> int:

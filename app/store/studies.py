@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, ScalarSelect, bindparam, case, select
 
 from app.store import blobs as places
 from app.store import dead_letters
-from app.store.lifecycle import move
+from app.store.lifecycle import WITHDRAWN, move
 from app.store.outbox import PRIORITIES
 from app.store.tables import blobs, jobs, outbox, results, studies
 from models.ecg.examination import Examination
@@ -22,12 +22,31 @@ _ASKED = select(jobs.c.id, jobs.c.status, jobs.c.token).where(
     jobs.c.study_id == bindparam("study"), jobs.c.model_digest == bindparam("model")
 )
 _STUDY, _JOB, _DUE = studies.insert(), jobs.insert(), outbox.insert()
-_WITH_OUTCOME = (  # every study beside its job and result for one model
-    select(studies, jobs.c.status, jobs.c.reason, jobs.c.detail, results.c.outcome)
-    .outerjoin(jobs, (jobs.c.study_id == studies.c.id) & (jobs.c.model_digest == bindparam("model")))
+
+
+def _job_shown() -> ScalarSelect[str]:
+    """Of a study, the job that is shown: that of the served model, else the newest that came to an end."""
+    job = jobs.alias()
+    served = job.c.model_digest == bindparam("model")
+    found = select(job.c.id).where(job.c.study_id == studies.c.id, served | job.c.finished_at.is_not(None))
+    found = found.where(job.c.reason.is_distinct_from(WITHDRAWN))
+    newest = found.order_by(case((served, 0), else_=1), job.c.finished_at.desc()).limit(1)
+    return newest.correlate(studies).scalar_subquery()
+
+
+_WITH_OUTCOME = (  # every study beside the job that is shown and its result
+    select(studies, jobs.c.model_digest, jobs.c.status, jobs.c.reason, jobs.c.detail, results.c.outcome)
+    .select_from(studies)
+    .outerjoin(jobs, jobs.c.id == _job_shown())
     .outerjoin(results, results.c.job_id == jobs.c.id)
 )
 _ONE = _WITH_OUTCOME.where(studies.c.id == bindparam("study"))
+_EMBEDDING = (
+    select(results.c.embedding)
+    .select_from(studies)
+    .join(results, results.c.job_id == _job_shown())
+    .where(studies.c.id == bindparam("study"))
+)
 
 
 class Accepted(NamedTuple):
@@ -53,7 +72,7 @@ def accept(
 
     The same ECG again is the same study. A model that has not read it yet gets a job; a job that failed starts anew.
     The caller sends the new job at once, under a lease of `redispatch_after` seconds. Bytes that are to lie outside the
-    store should be written ahead (`Store.write_ahead`). `packed` is the recording's `to_bytes`, if the caller has it.
+    store must have been written ahead (`Store.write_ahead`). `packed` is the recording's `to_bytes`, if it is at hand.
     """
     recording = examined.recording
     due_at = datetime.now(UTC) + timedelta(seconds=redispatch_after)
@@ -156,9 +175,5 @@ def recording(connection: Connection, study_id: str) -> bytes | None:
 
 
 def embedding(connection: Connection, model_digest: str, study_id: str) -> bytes | None:
-    """The embedding of a study under one model, float32 little endian, or None while there is none."""
-    return connection.scalar(
-        select(results.c.embedding)
-        .join(jobs, jobs.c.id == results.c.job_id)
-        .where(jobs.c.study_id == study_id, jobs.c.model_digest == model_digest)
-    )
+    """The embedding of a study under the model that is shown, float32 little endian, or None while there is none."""
+    return connection.scalar(_EMBEDDING, {"model": model_digest, "study": study_id})

@@ -71,6 +71,7 @@ def test_a_job_that_nobody_heard_of_again_is_one_event(store: Store, recording: 
 
 def test_a_job_whose_recording_is_lost_is_one_event(store: Store, recording: Recording, tmp_path: Path) -> None:
     outside = Store(store.url, str(tmp_path / "blobs"))
+    outside.write_ahead(b"bytes", recording.to_bytes())
     accepted = accept(outside, recording)
     assert outside.blobs is not None
     outside.blobs.remove(blobs.digest(recording.to_bytes()))

@@ -155,15 +155,65 @@ def test_bytes_of_a_crash_before_the_commit_are_swept_and_no_others(outside: Sto
     assert count(outside, "loose_blobs") == 0
 
 
-def test_bytes_that_were_swept_before_the_commit_are_written_again(outside: Store, recording: Recording) -> None:
-    outside.write_ahead(b"upload", recording.to_bytes())
-    make_loose_due(outside)
-    with outside.writing() as connection:
-        blobs.sweep(connection)
+def accept(store: Store, recording: Recording) -> str:
+    with store.writing() as connection:
         accepted = studies.accept(
             connection, upload=b"upload", examined=examined(recording), model_digest=MODEL.digest, redispatch_after=60
         )
-        assert studies.recording(connection, accepted.study_id) == recording.to_bytes()
+    return accepted.study_id
+
+
+def test_a_sweep_leaves_what_is_about_to_be_referred_to_again(outside: Store, recording: Recording) -> None:
+    first = keep(outside, recording)
+    outside.write_ahead(b"upload", recording.to_bytes())
+    assert forget(outside, first), "whose bytes are the same"
+    again = accept(outside, recording)
+    with outside.reading() as connection:
+        assert studies.recording(connection, again) == recording.to_bytes()
+    assert is_kept(outside, b"upload")
+
+
+def test_bytes_that_were_written_too_long_ago_may_be_gone_and_refuse_the_ecg(
+    outside: Store, recording: Recording
+) -> None:
+    outside.write_ahead(b"upload", recording.to_bytes())
+    make_loose_due(outside)
+    with pytest.raises(StoreUnavailable, match="too long ago"):
+        accept(outside, recording)
+    assert count(outside, "studies") == 0
+
+
+def test_the_transaction_that_refers_to_bytes_does_not_ask_for_them(
+    outside: Store, tmp_path: Path, recording: Recording
+) -> None:
+    outside.write_ahead(b"upload", recording.to_bytes())
+    (tmp_path / "gone").write_text("a file where the folder should be: nothing can be asked or written there")
+    gone = Store(outside.url, str(tmp_path / "gone"))
+    study_id = accept(gone, recording)
+    gone.close()
+    with outside.reading() as connection:
+        assert studies.recording(connection, study_id) == recording.to_bytes()
+
+
+def test_a_place_that_fails_in_a_shared_transaction_is_an_outage_too(
+    outside: Store, store: Store, recording: Recording
+) -> None:
+    study_id = keep(outside, recording)
+    with pytest.raises(StoreUnavailable, match="ECG2CMR_BLOBS_URL"):
+        store.write(lambda connection: studies.recording(connection, study_id))
+
+
+def test_what_somebody_asks_to_be_forgotten_is_gone_at_once_whatever_else_waits(
+    outside: Store, recording: Recording
+) -> None:
+    study_id = keep(outside, recording)
+    for digit in "0123456789abcdef":  # some by their name before it, some after it
+        with outside.writing() as connection:
+            blobs.loosen(connection, [digit * 64, f"{digit}0{digit * 62}"])
+    assert forget(outside, study_id)
+    assert not is_kept(outside, recording.to_bytes())
+    assert not is_kept(outside, b"upload")
+    assert count(outside, "loose_blobs") > 0, "which is the housekeeper's"
 
 
 def test_of_a_forgotten_ecg_only_a_tombstone_is_left(outside: Store, recording: Recording) -> None:
