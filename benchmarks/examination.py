@@ -72,7 +72,8 @@ def confined(rounds: int, payload: Payload) -> tuple[float, float]:
     """Milliseconds a file, of a confined reader and of its parent."""
     with Readers(1) as readers:
         readers.examine(payload.next(), STATED)
-        (child,) = [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+        tasks = Path("/proc/self/task").iterdir()
+        (child,) = [pid for task in tasks for pid in (task / "children").read_text().split()]
         for _ in range(20):
             readers.examine(payload.next(), STATED)
         before, started = running_seconds(child), time.process_time()

@@ -16,6 +16,7 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from models.ecg.median import median
+from models.ecg.pairs import paired, parted
 from models.ecg.recording import Recording
 
 Samples = NDArray[np.int64]
@@ -46,7 +47,7 @@ def heart_rate(recording: Recording) -> float | None:
     peaks = r_peaks(recording)
     if len(peaks) < 3:
         return None
-    return float(60 * recording.sampling_rate / np.median(np.diff(peaks)))
+    return float(60 * recording.sampling_rate / median(np.diff(peaks)))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -93,14 +94,14 @@ class Activity:
 
     @cached_property
     def _floor(self) -> float:
-        return float(np.median(self.energy))
+        return float(median(self.energy))
 
     @cached_property
     def _typical_peak(self) -> float:
         """Energy of a typical beat: the median of the highest values of successive stretches that each hold one."""
         stretch = min(round(_SLOWEST_BEAT * self.rate), len(self.energy))
         whole = len(self.energy) // stretch * stretch
-        return float(np.median(self.energy[:whole].reshape(-1, stretch).max(axis=1)))
+        return float(median(self.energy[:whole].reshape(-1, stretch).max(axis=1)))
 
 
 @lru_cache(maxsize=16)  # the design takes longer than the filter
@@ -112,11 +113,8 @@ def _qrs_band(rate: float) -> NDArray[np.float64]:
 def _energy(signal: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
     if rate <= _LOWEST_RATE:
         return np.zeros(signal.shape[1])
-    # Two leads as one complex number: a filter waits for its own last value, not for arithmetic, so that two leads take
-    # hardly longer than one; what is real never touches what is imaginary, not in the last bit.
-    pairs = signal[::2] + 1j * signal[1::2]
-    pairs = sosfiltfilt(_qrs_band(rate), pairs, axis=1, padlen=min(round(rate), signal.shape[1] - 1))
-    filtered = np.stack((pairs.real, pairs.imag), axis=1).reshape(signal.shape)
+    padding = min(round(rate), signal.shape[1] - 1)
+    filtered = parted(sosfiltfilt(_qrs_band(rate), paired(signal), axis=1, padlen=padding))
     slope = np.diff(filtered, axis=1, append=filtered[:, -1:])
     energy = uniform_filter1d(np.einsum("ls,ls->s", slope, slope), max(round(_WINDOW * rate), 1))
     root: NDArray[np.float64] = np.sqrt(np.maximum(energy, 0))  # the running sum may end a rounding error below zero
@@ -138,5 +136,5 @@ def balanced(curves: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDArray
         Where the largest deflection of a beat is looked for.
     """
     usual = median(np.where(counted, np.abs(curves), 0).max(axis=2), axis=1)
-    floor = max(_FLATTEST * float(np.median(usual)), _NOTHING)
+    floor = max(_FLATTEST * float(median(usual)), _NOTHING)
     return np.asarray(curves / np.maximum(usual, floor)[:, None, None])

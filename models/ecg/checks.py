@@ -17,6 +17,7 @@ from scipy.signal import butter, sosfilt
 from models.ecg.beats import Activity
 from models.ecg.findings import Finding, Severity
 from models.ecg.median import median
+from models.ecg.pairs import paired, parted
 from models.ecg.recording import LEADS, Recording
 
 # Seconds. The shortest resting ECGs of a large cohort: CODE, 7 to 10 s (Ribeiro et al., Nat Commun 2020;11:1760).
@@ -211,7 +212,7 @@ def _muscle(seen: View) -> Iterator[Finding]:
     """Robust standard deviation (median / 0.6745) above 40 Hz, which the short QRS complexes do not move."""
     if seen.rate <= 2 * 45:
         return
-    fast = sosfilt(_above_40_hertz(seen.rate), seen.signal, axis=1)
+    fast = parted(sosfilt(_above_40_hertz(seen.rate), paired(seen.signal), axis=1))
     deviation = _quantile(np.abs(fast), 0.5) / 0.6745
     message = "noise above 40 Hz of {value:.2f} mV in {leads}, as of muscles"
     yield from _warn("muscle-noise", deviation, deviation > MUSCLE, message)

@@ -193,18 +193,18 @@ def _p_waves(calm: Array, rate: float, onset: Samples, t_end: Samples) -> Bumps:
 def _are_p_waves(wave: Bumps, onset: Samples, rate: float) -> Mask:
     if not wave.found.any():
         return wave.found
-    distance = float(np.median((onset - median(wave.peak))[wave.found]))
+    distance = float(median((onset - median(wave.peak))[wave.found]))
     needed = _SURELY_ALIKE if _irregularity(onset) > _IRREGULAR else _ALIKE
-    real = float(np.median(wave.alike[wave.found])) >= needed and distance >= _P_NEAREST * rate
+    real = float(median(wave.alike[wave.found])) >= needed and distance >= _P_NEAREST * rate
     return (wave.alike >= _BEAT_ALIKE) & real
 
 
 def _usual_interval(onset: Samples, rate: float) -> int:
     """Samples between two beats; a second where there is but one."""
-    return round(float(np.median(np.diff(onset)))) if len(onset) > 1 else round(rate)
+    return round(float(median(np.diff(onset)))) if len(onset) > 1 else round(rate)
 
 
 def _irregularity(onset: Samples) -> float:
     """Median change of the interval from beat to beat, relative to the interval; 0 of fewer than three beats."""
     rr = np.diff(onset)
-    return float(np.median(np.abs(np.diff(rr))) / np.median(rr)) if len(rr) > 1 else 0.0
+    return float(median(np.abs(np.diff(rr))) / median(rr)) if len(rr) > 1 else 0.0

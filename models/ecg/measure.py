@@ -12,6 +12,7 @@ from models.ecg.beats import Activity
 from models.ecg.checks import BEAT_CONTRAST
 from models.ecg.fiducials import ABSENT, Fiducials, Wave, delineate
 from models.ecg.measurements import UNMEASURED, Measurements
+from models.ecg.median import median
 from models.ecg.recording import Recording
 
 Array = NDArray[np.float64]
@@ -93,13 +94,13 @@ def _atrial(waves: Fiducials, frontal: tuple[Array, ...], rate: float) -> dict[s
 
 def _typical(intervals: Array, rate: float) -> float | None:
     """Milliseconds; None of fewer than two intervals."""
-    return float(1000 * np.median(intervals) / rate) if len(intervals) >= _FEWEST - 1 else None
+    return float(1000 * median(intervals) / rate) if len(intervals) >= _FEWEST - 1 else None
 
 
 def _interval(start: Samples, end: Samples, rate: float) -> float | None:
     """Milliseconds from mark to mark; None where too few beats have both."""
     shown = _shown(start, end)
-    return float(1000 * np.median((end - start)[shown]) / rate) if _enough(shown) else None
+    return float(1000 * median((end - start)[shown]) / rate) if _enough(shown) else None
 
 
 def _shown(start: Samples, end: Samples) -> NDArray[np.bool_]:
@@ -116,7 +117,7 @@ def _axis(frontal: tuple[Array, ...], wave: Wave) -> float | None:
     if not _enough(shown):
         return None
     onset, offset = wave.onset[shown], wave.offset[shown]
-    one, foot = (float(np.median((sums[offset + 1] - sums[onset]) / (offset + 1 - onset))) for sums in frontal)
+    one, foot = (float(median((sums[offset + 1] - sums[onset]) / (offset + 1 - onset))) for sums in frontal)
     if np.hypot(one, _LONGER * foot) < _FLAT:
         return None
     return float(np.degrees(np.arctan2(_LONGER * foot, one)))
