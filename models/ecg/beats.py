@@ -7,14 +7,16 @@ one lead is found by the others, and the threshold follows the record's own peak
 
 from __future__ import annotations
 
-from functools import lru_cache
-from weakref import WeakKeyDictionary
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
+from models.ecg.median import median
+from models.ecg.pairs import paired, parted
 from models.ecg.recording import Recording
 
 Samples = NDArray[np.int64]
@@ -37,7 +39,7 @@ def r_peaks(recording: Recording) -> Samples:
     Of the 908 beats marked by hand in 100 LUDB records all are found within 75 ms, and none beside them; the floor is
     asserted in ``tests/models/test_beats.py``.
     """
-    return beats_of(qrs_energy(recording), recording.sampling_rate)
+    return Activity.of(recording).beats
 
 
 def heart_rate(recording: Recording) -> float | None:
@@ -45,7 +47,61 @@ def heart_rate(recording: Recording) -> float | None:
     peaks = r_peaks(recording)
     if len(peaks) < 3:
         return None
-    return float(60 * recording.sampling_rate / np.median(np.diff(peaks)))
+    return float(60 * recording.sampling_rate / median(np.diff(peaks)))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Activity:
+    """How much of a QRS complex there is at each moment; worked out once by whoever asks more than one thing of it.
+
+    Attributes
+    ----------
+    energy : ndarray, (samples,) float64
+        Root of the mean squared slope in the band of the QRS complex, over all leads and a moving window; millivolts
+        per sample, zero at sampling rates that cannot hold the band.
+    rate : float
+        Hertz.
+    """
+
+    energy: NDArray[np.float64]
+    rate: float
+
+    @classmethod
+    def of(cls, recording: Recording) -> Activity:
+        """The activity of a recording."""
+        return cls(energy=_energy(recording.signal, recording.sampling_rate), rate=recording.sampling_rate)
+
+    @cached_property
+    def contrast(self) -> float:
+        """Energy of a typical beat over the median; 0 where nothing moves. Noise comes out between 1 and 2."""
+        return self._typical_peak / self._floor if self._floor > 0 else 0.0
+
+    @cached_property
+    def beats(self) -> Samples:
+        """Peaks of the energy above the threshold, without the T waves between them."""
+        peaks, _ = find_peaks(self.energy, distance=max(round(_REFRACTORY * self.rate), 1))
+        threshold = self._floor + _THRESHOLD * (self._typical_peak - self._floor)
+        kept: list[int] = []
+        for peak in peaks[self.energy[peaks] > threshold]:
+            near = bool(kept) and peak - kept[-1] < _T_WAVE * self.rate
+            if near and self.energy[peak] < self.energy[kept[-1]] / 2:
+                continue
+            if near and self.energy[kept[-1]] < self.energy[peak] / 2:
+                kept[-1] = int(peak)
+            else:
+                kept.append(int(peak))
+        return np.array(kept, dtype=np.int64)
+
+    @cached_property
+    def _floor(self) -> float:
+        return float(median(self.energy))
+
+    @cached_property
+    def _typical_peak(self) -> float:
+        """Energy of a typical beat: the median of the highest values of successive stretches that each hold one."""
+        stretch = min(round(_SLOWEST_BEAT * self.rate), len(self.energy))
+        whole = len(self.energy) // stretch * stretch
+        return float(median(self.energy[:whole].reshape(-1, stretch).max(axis=1)))
 
 
 @lru_cache(maxsize=16)  # the design takes longer than the filter
@@ -54,72 +110,20 @@ def _qrs_band(rate: float) -> NDArray[np.float64]:
     return sections
 
 
-def qrs_energy(recording: Recording) -> NDArray[np.float64]:
-    """Root of the mean squared slope in the band of the QRS complex, over all leads and a moving window.
-
-    It is worked out once for a recording, as long as somebody holds that: checks, rate and fiducials all ask for it.
-
-    Returns
-    -------
-    (samples,) float64, not to be written to
-        Millivolts per sample; zero at sampling rates that cannot hold the band.
-    """
-    energy = _energies.get(recording)
-    if energy is None:
-        energy = _energies[recording] = _energy(recording)
-        energy.setflags(write=False)
-    return energy
-
-
-_energies: WeakKeyDictionary[Recording, NDArray[np.float64]] = WeakKeyDictionary()
-
-
-def _energy(recording: Recording) -> NDArray[np.float64]:
-    rate = recording.sampling_rate
+def _energy(signal: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
     if rate <= _LOWEST_RATE:
-        return np.zeros(recording.signal.shape[1])
-    padding = min(round(rate), recording.signal.shape[1] - 1)
-    filtered = sosfiltfilt(_qrs_band(rate), recording.signal, axis=1, padlen=padding)
+        return np.zeros(signal.shape[1])
+    padding = min(round(rate), signal.shape[1] - 1)
+    filtered = parted(sosfiltfilt(_qrs_band(rate), paired(signal), axis=1, padlen=padding))
     slope = np.diff(filtered, axis=1, append=filtered[:, -1:])
     energy = uniform_filter1d(np.einsum("ls,ls->s", slope, slope), max(round(_WINDOW * rate), 1))
     root: NDArray[np.float64] = np.sqrt(np.maximum(energy, 0))  # the running sum may end a rounding error below zero
     return root
 
 
-def beats_of(energy: NDArray[np.float64], rate: float) -> Samples:
-    """Peaks of the energy above the threshold, without the T waves between them."""
-    peaks, _ = find_peaks(energy, distance=max(round(_REFRACTORY * rate), 1))
-    floor = float(np.median(energy))
-    threshold = floor + _THRESHOLD * (_typical_peak(energy, rate) - floor)
-    kept: list[int] = []
-    for peak in peaks[energy[peaks] > threshold]:
-        near = bool(kept) and peak - kept[-1] < _T_WAVE * rate
-        if near and energy[peak] < energy[kept[-1]] / 2:
-            continue
-        if near and energy[kept[-1]] < energy[peak] / 2:
-            kept[-1] = int(peak)
-        else:
-            kept.append(int(peak))
-    return np.array(kept, dtype=np.int64)
-
-
-def beat_contrast(energy: NDArray[np.float64], rate: float) -> float:
-    """Energy of a typical beat over the median energy; 0 where nothing moves. Noise comes out between 1 and 2."""
-    floor = float(np.median(energy))
-    return _typical_peak(energy, rate) / floor if floor > 0 else 0.0
-
-
-def _typical_peak(energy: NDArray[np.float64], rate: float) -> float:
-    """Energy of a typical beat: the median of the highest values of successive stretches that each hold one."""
-    stretch = min(round(_SLOWEST_BEAT * rate), len(energy))
-    whole = len(energy) // stretch * stretch
-    return float(np.median(energy[:whole].reshape(-1, stretch).max(axis=1)))
-
-
 def windows(signal: NDArray[np.float64], base: Samples, begin: int, end: int) -> NDArray[np.float64]:
     """The signal around each beat, (leads, beats, end - begin), from base + begin on; its ends are repeated."""
-    columns = np.clip(base[:, None] + np.arange(begin, end), 0, signal.shape[1] - 1)
-    return signal[:, columns]
+    return signal.take(base[:, None] + np.arange(begin, end), axis=1, mode="clip")
 
 
 def balanced(curves: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -131,6 +135,6 @@ def balanced(curves: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDArray
     counted : (beats, samples)
         Where the largest deflection of a beat is looked for.
     """
-    usual = np.median(np.where(counted, np.abs(curves), 0).max(axis=2), axis=1)
-    floor = max(_FLATTEST * float(np.median(usual)), _NOTHING)
+    usual = median(np.where(counted, np.abs(curves), 0).max(axis=2), axis=1)
+    floor = max(_FLATTEST * float(median(usual)), _NOTHING)
     return np.asarray(curves / np.maximum(usual, floor)[:, None, None])

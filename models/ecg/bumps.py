@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from models.ecg.beats import Samples, balanced, windows
+from models.ecg.median import median
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -137,7 +138,7 @@ def _usual(hats: Array, within: Mask) -> tuple[int, Array]:
     some = within.any(axis=1)
     if not some.any():
         return 0, np.zeros(len(hats))
-    typical = np.median(np.where(within, hats, 0)[:, some], axis=1)
+    typical = median(np.where(within, hats, 0)[:, some], axis=1)
     column = int(np.square(typical).sum(axis=0).argmax())
     return column, typical[:, column]
 
@@ -179,19 +180,21 @@ def _foot(upright: Array, peak: Samples, inside: Mask) -> Samples:
 
     Its corners: the steepest point of the flank, the foot, and the last column inside at the height of both.
     """
-    column = np.arange(upright.shape[2])
-    last = (column * inside).max(axis=1)[:, None]
+    last = (np.arange(upright.shape[2]) * inside).max(axis=1)
+    first, stop = int(np.where(peak <= last, peak, 0).min()), int(last.max()) + 2  # columns without a flank only cost
+    upright, inside = upright[..., first:stop], inside[:, first:stop]
+    column = first + np.arange(upright.shape[2])
     fall = np.diff(upright, axis=2, append=upright[..., -1:])
     flank = inside & (column >= peak[..., None])
     steepest = np.where(flank, fall, np.inf).argmin(axis=2)[..., None]
     height = np.take_along_axis(upright, steepest, axis=2)
-    area = (height - upright) * (2 * last - column - steepest)
-    return np.asarray(np.where(inside & (column >= steepest), area, -np.inf).argmax(axis=2))
+    area = (height - upright) * (2.0 * last[:, None] - column - (first + steepest))
+    return np.asarray(first + np.where(inside & (column >= first + steepest), area, -np.inf).argmax(axis=2))
 
 
 def _drawn(marks: Samples, apart: float) -> Samples:
     """Marks of the leads, none farther than `apart` from that of all leads: their median."""
-    middle = np.median(marks, axis=0)
+    middle = median(marks)
     return np.asarray(np.rint(np.clip(marks, middle - apart, middle + apart)), np.int64)
 
 

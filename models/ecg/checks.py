@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import butter, sosfilt
 
-from models.ecg.beats import beat_contrast, beats_of, qrs_energy
+from models.ecg.beats import Activity
 from models.ecg.findings import Finding, Severity
+from models.ecg.median import median
+from models.ecg.pairs import paired, parted
 from models.ecg.recording import LEADS, Recording
 
 # Seconds. The shortest resting ECGs of a large cohort: CODE, 7 to 10 s (Ribeiro et al., Nat Commun 2020;11:1760).
@@ -43,8 +45,9 @@ IDENTITY_ABSOLUTE, IDENTITY_RELATIVE = 0.015, 0.10
 class View:
     """A recording and what several checks need of it, computed once."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, activity: Activity) -> None:
         self.recording = recording
+        self.activity = activity
         self.signal = recording.signal
         self.rate = recording.sampling_rate
 
@@ -62,8 +65,14 @@ class View:
 
     @cached_property
     def longest_rest(self) -> NDArray[np.float64]:
-        """(12,) seconds of the longest stretch without any change."""
-        return np.array([_longest_run(row[1:] == row[:-1]) for row in self.signal]) / self.rate
+        """(12,) seconds of the longest stretch without any change; 0 where none is as long as `FLAT_RUN`."""
+        resting = self.signal[:, 1:] == self.signal[:, :-1]
+        half = max(int(FLAT_RUN / 2 * self.rate), 1)  # every stretch of `FLAT_RUN` has one of these halves in it
+        halves = resting[:, : resting.shape[1] // half * half].reshape(len(LEADS), -1, half).all(axis=2)
+        longest = np.zeros(len(LEADS))
+        for n in np.flatnonzero(halves.any(axis=1)):
+            longest[n] = _runs(resting[[n]])[1].max() / self.rate
+        return longest
 
     @cached_property
     def flat(self) -> NDArray[np.bool_]:
@@ -79,14 +88,13 @@ def _quantile(rows: NDArray[np.float64], part: float) -> NDArray[np.float64]:
     return quantile
 
 
-def _runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Lengths of the stretches in which a mask holds."""
-    edges = np.flatnonzero(np.diff(mask.astype(np.int8), prepend=0, append=0))
-    return edges[1::2] - edges[::2]
-
-
-def _longest_run(mask: NDArray[np.bool_]) -> int:
-    return int(_runs(mask).max(initial=0))
+def _runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and length of each stretch in which a mask, (rows, samples), holds."""
+    width = mask.shape[1] + 1  # a column that ends what the row before it left open
+    held = np.zeros(mask.shape[0] * width + 1, np.bool_)
+    held[:-1].reshape(-1, width)[:, 1:] = mask
+    edges = np.flatnonzero(held[1:] != held[:-1])
+    return edges[::2] // width, edges[1::2] - edges[::2]
 
 
 def _names(mask: NDArray[np.bool_]) -> tuple[str, ...]:
@@ -127,12 +135,9 @@ def _flat_leads(seen: View) -> Iterator[Finding]:
 def _saturation(seen: View) -> Iterator[Finding]:
     """Runs at exactly the highest or lowest value of a lead: an amplifier or converter at its limit."""
     shortest = max(round(SHORTEST_RUN * seen.rate), 3)
-    share = np.zeros(len(LEADS))
-    for n in np.flatnonzero(~seen.flat):
-        row = seen.signal[n]
-        at_limit = [row == row.max(), row == row.min()]
-        runs = (_runs(mask) for mask in at_limit if mask.mean() >= CLIPPED)
-        share[n] = max((int(run[run >= shortest].sum()) for run in runs), default=0) / len(row)
+    limits = seen.signal.max(axis=1), seen.signal.min(axis=1)
+    share = np.maximum(*(_share(seen.signal == limit[:, None], shortest) for limit in limits))
+    share[seen.flat] = 0
     degrees: tuple[tuple[str, Severity, NDArray[np.bool_]], ...] = (
         ("saturated-leads", "error", share >= SATURATED),
         ("clipped-leads", "warning", (share >= CLIPPED) & (share < SATURATED)),
@@ -142,6 +147,14 @@ def _saturation(seen: View) -> Iterator[Finding]:
             part, leads = float(share[mask].max()), _names(mask)
             message = f"{', '.join(leads)} at the limit for up to {part:.0%} of the time"
             yield Finding(code=code, severity=severity, leads=leads, value=part, message=message)
+
+
+def _share(mask: NDArray[np.bool_], shortest: int) -> NDArray[np.float64]:
+    """(rows,) part of each row of a mask that lies in stretches of some length."""
+    row, length = _runs(mask)
+    long = length >= shortest
+    share: NDArray[np.float64] = np.bincount(row[long], length[long], minlength=len(mask)) / mask.shape[1]
+    return share
 
 
 def _amplitude(seen: View) -> Iterator[Finding]:
@@ -199,7 +212,7 @@ def _muscle(seen: View) -> Iterator[Finding]:
     """Robust standard deviation (median / 0.6745) above 40 Hz, which the short QRS complexes do not move."""
     if seen.rate <= 2 * 45:
         return
-    fast = sosfilt(_above_40_hertz(seen.rate), seen.signal, axis=1)
+    fast = parted(sosfilt(_above_40_hertz(seen.rate), paired(seen.signal), axis=1))
     deviation = _quantile(np.abs(fast), 0.5) / 0.6745
     message = "noise above 40 Hz of {value:.2f} mV in {leads}, as of muscles"
     yield from _warn("muscle-noise", deviation, deviation > MUSCLE, message)
@@ -209,13 +222,12 @@ def _beats(seen: View) -> Iterator[Finding]:
     """Whether beats stand out, and, where they do, whether the arms were exchanged."""
     if seen.flat.all():
         return
-    energy = qrs_energy(seen.recording)
-    contrast = beat_contrast(energy, seen.rate)
+    contrast = seen.activity.contrast
     if contrast < BEAT_CONTRAST:
         message = f"no beat stands out: the highest energies are {contrast:.1f} times the median"
         yield Finding(code="too-noisy", severity="error", value=contrast, message=message)
         return
-    yield from _exchanged_arms(seen, beats_of(energy, seen.rate))
+    yield from _exchanged_arms(seen, seen.activity.beats)
 
 
 def _exchanged_arms(seen: View, beats: NDArray[np.int64]) -> Iterator[Finding]:
@@ -229,8 +241,8 @@ def _exchanged_arms(seen: View, beats: NDArray[np.int64]) -> Iterator[Finding]:
     if len(inner) == 0:
         return
     rows = [LEADS.index(lead) for lead in ("I", "aVR", "V6")]
-    complexes = (seen.signal - seen.wander)[np.ix_(rows, (inner[:, None] + np.arange(-half, half + 1)).ravel())]
-    complexes = np.median(complexes.reshape(3, len(inner), -1), axis=1)
+    columns = inner[:, None] + np.arange(-half, half + 1)
+    complexes = median((seen.signal[rows] - seen.wander[rows])[:, columns], axis=1)
     one, right, sixth = complexes.max(axis=1) + complexes.min(axis=1)
     if one < 0 < right and sixth > 0:
         message = "QRS negative in I and upright in aVR: the electrodes of the arms may be exchanged"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.ecg.beats import Activity
 from models.ecg.decode import decode
 from models.ecg.measure import measure
 from models.ecg.measurements import Measurements
@@ -23,7 +24,8 @@ class Examination:
 
 def look(recording: Recording) -> Examination:
     """Look at a recording from every side, whether it can be used or not."""
-    return Examination(recording=recording, quality=assess(recording), ours=measure(recording))
+    activity = Activity.of(recording)
+    return Examination(recording=recording, quality=assess(recording, activity), ours=measure(recording, activity))
 
 
 def examine(data: bytes, stated: Stated | None = None) -> Examination:

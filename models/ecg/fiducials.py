@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from models.ecg.beats import Samples, r_peaks
+from models.ecg.beats import Activity, Samples
 from models.ecg.bumps import Bumps, Search, Shape, bumps
+from models.ecg.median import median
 from models.ecg.qrs import qrs_bounds, qrs_peaks
 from models.ecg.recording import LEADS, Recording
 
@@ -67,33 +68,37 @@ class Fiducials:
     t: Wave
 
 
-def delineate(recording: Recording) -> Fiducials:
+def delineate(recording: Recording, activity: Activity | None = None) -> Fiducials:
     """Marks of each beat over all leads together: (beats,) samples of the recording.
 
     QRS is bounded by the activity in any lead; its peak, and all of P and T, is the median of the leads.
+
+    Parameters
+    ----------
+    activity : of this recording, where it is known already
     """
-    return _delineated(recording)[0]
+    return _delineated(recording, activity)[0]
 
 
 def delineate_leads(recording: Recording) -> Fiducials:
     """Marks of each beat in each lead: (12, beats) samples of the recording."""
-    return _delineated(recording)[1]
+    return _delineated(recording, None)[1]
 
 
-def _delineated(recording: Recording) -> tuple[Fiducials, Fiducials]:
+def _delineated(recording: Recording, activity: Activity | None) -> tuple[Fiducials, Fiducials]:
     step = max(round(recording.sampling_rate / _RATE), 1)
     thinned = _averaged(recording, step)
     signal, rate = thinned.signal, thinned.sampling_rate
-    centres = r_peaks(thinned)
+    centres = (activity if activity and thinned is recording else Activity.of(thinned)).beats
     if not len(centres):
         return _nothing((0,)), _nothing((len(LEADS), 0))
     onset, offset, onsets, offsets = qrs_bounds(signal, rate, centres)
     calm = gaussian_filter1d(_without(signal, onset, offset), _SMOOTH * rate, axis=1)
     t = _t_waves(calm, rate, onset, offset)
-    p = _p_waves(calm, rate, onset, np.median(t.offset, axis=0).astype(np.int64))
+    p = _p_waves(calm, rate, onset, median(t.offset).astype(np.int64))
     peaks = qrs_peaks(signal, onsets, offsets)
     back = _Back(step, signal.shape[1])
-    qrs = back.wave(onset, np.median(peaks, axis=0).astype(np.int64), offset)
+    qrs = back.wave(onset, median(peaks).astype(np.int64), offset)
     together = Fiducials(p=back.together(p), qrs=qrs, t=back.together(t))
     return together, Fiducials(p=back.each(p), qrs=back.wave(onsets, peaks, offsets), t=back.each(t))
 
@@ -128,7 +133,7 @@ class _Back:
         return self.wave(*marks)
 
     def together(self, wave: Bumps) -> Wave:
-        marks = (np.median(mark, axis=0).astype(np.int64) for mark in (wave.onset, wave.peak, wave.offset))
+        marks = (median(mark).astype(np.int64) for mark in (wave.onset, wave.peak, wave.offset))
         return self.wave(*(np.where(wave.found, mark, ABSENT) for mark in marks))
 
     def _mark(self, mark: Samples) -> Samples:
@@ -138,16 +143,21 @@ class _Back:
 
 def _without(signal: Array, onset: Samples, offset: Samples) -> Array:
     """The signal with a straight line for each QRS complex."""
-    column = np.arange(signal.shape[1])
-    begun = np.searchsorted(np.sort(onset), column, side="left")
-    ended = np.searchsorted(np.sort(offset), column, side="right")
-    kept = np.flatnonzero(begun <= ended)
+    begun, ended = _passed(onset + 1, signal.shape[1]), _passed(offset, signal.shape[1])
+    kept, bridged = np.flatnonzero(begun <= ended), np.flatnonzero(begun > ended)
     if len(kept) < 2:
         return signal
-    right = np.clip(np.searchsorted(kept, column), 1, len(kept) - 1)
+    right = np.clip(np.searchsorted(kept, bridged), 1, len(kept) - 1)
     left, right = kept[right - 1], kept[right]
-    weight = np.clip((column - left) / (right - left), 0, 1)
-    return np.asarray(signal[:, left] * (1 - weight) + signal[:, right] * weight)
+    weight = np.clip((bridged - left) / (right - left), 0, 1)
+    smooth = signal.copy()
+    smooth[:, bridged] = signal[:, left] * (1 - weight) + signal[:, right] * weight
+    return smooth
+
+
+def _passed(marks: Samples, samples: int) -> Samples:
+    """(samples,) how many marks lie at or before each sample."""
+    return np.bincount(np.clip(marks, 0, samples), minlength=samples + 1)[:-1].cumsum()
 
 
 def _t_waves(calm: Array, rate: float, onset: Samples, offset: Samples) -> Bumps:
@@ -183,18 +193,18 @@ def _p_waves(calm: Array, rate: float, onset: Samples, t_end: Samples) -> Bumps:
 def _are_p_waves(wave: Bumps, onset: Samples, rate: float) -> Mask:
     if not wave.found.any():
         return wave.found
-    distance = float(np.median((onset - np.median(wave.peak, axis=0))[wave.found]))
+    distance = float(median((onset - median(wave.peak))[wave.found]))
     needed = _SURELY_ALIKE if _irregularity(onset) > _IRREGULAR else _ALIKE
-    real = float(np.median(wave.alike[wave.found])) >= needed and distance >= _P_NEAREST * rate
+    real = float(median(wave.alike[wave.found])) >= needed and distance >= _P_NEAREST * rate
     return (wave.alike >= _BEAT_ALIKE) & real
 
 
 def _usual_interval(onset: Samples, rate: float) -> int:
     """Samples between two beats; a second where there is but one."""
-    return round(float(np.median(np.diff(onset)))) if len(onset) > 1 else round(rate)
+    return round(float(median(np.diff(onset)))) if len(onset) > 1 else round(rate)
 
 
 def _irregularity(onset: Samples) -> float:
     """Median change of the interval from beat to beat, relative to the interval; 0 of fewer than three beats."""
     rr = np.diff(onset)
-    return float(np.median(np.abs(np.diff(rr))) / np.median(rr)) if len(rr) > 1 else 0.0
+    return float(median(np.abs(np.diff(rr))) / median(rr)) if len(rr) > 1 else 0.0

@@ -8,10 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.ecg.beats import beat_contrast, qrs_energy
+from models.ecg.beats import Activity
 from models.ecg.checks import BEAT_CONTRAST
 from models.ecg.fiducials import ABSENT, Fiducials, Wave, delineate
 from models.ecg.measurements import UNMEASURED, Measurements
+from models.ecg.median import median
 from models.ecg.recording import Recording
 
 Array = NDArray[np.float64]
@@ -27,8 +28,12 @@ _LONGER = 2 / np.sqrt(3)
 """The augmented leads are shorter than the limb leads by this (Novosel et al., Croat Med J 1999;40:77)."""
 
 
-def measure(recording: Recording) -> Measurements:
+def measure(recording: Recording, activity: Activity | None = None) -> Measurements:
     """Measure a recording.
+
+    Parameters
+    ----------
+    activity : of this recording, where it is known already
 
     Returns
     -------
@@ -36,29 +41,30 @@ def measure(recording: Recording) -> Measurements:
         None for what the recording does not show: nothing in noise; no P where the atria fibrillate or a pacemaker
         leads; no QTc of a paced heart, for whose wide complexes the formulas are not meant.
     """
-    recording = _beginning(recording)
-    if beat_contrast(qrs_energy(recording), recording.sampling_rate) < BEAT_CONTRAST:
+    if recording.duration > _MINUTE:
+        recording, activity = _beginning(recording), None
+    activity = activity or Activity.of(recording)
+    if activity.contrast < BEAT_CONTRAST:
         return UNMEASURED
-    waves = delineate(recording)
+    waves = delineate(recording, activity)
     rr = _typical(np.diff(waves.qrs.peak).astype(np.float64), recording.sampling_rate)
     qt = _interval(waves.qrs.onset, waves.t.offset, recording.sampling_rate)
-    atrial = {} if recording.paced else _atrial(waves, recording)
+    frontal = tuple(_above_rest(recording, lead, waves.qrs.onset) for lead in ("I", "aVF"))
+    atrial = {} if recording.paced else _atrial(waves, frontal, recording.sampling_rate)
     corrected = corrections(qt, rr) if qt and rr and not recording.paced else {}
     return Measurements(
         heart_rate=60_000 / rr if rr else None,
         rr_interval=rr,
         qrs_duration=_interval(waves.qrs.onset, waves.qrs.offset, recording.sampling_rate),
         qt_interval=qt,
-        qrs_axis=_axis(recording, waves, waves.qrs),
-        t_axis=_axis(recording, waves, waves.t),
+        qrs_axis=_axis(frontal, waves.qrs),
+        t_axis=_axis(frontal, waves.t),
         **atrial,
         **corrected,
     )
 
 
 def _beginning(recording: Recording) -> Recording:
-    if recording.duration <= _MINUTE:
-        return recording
     signal = recording.signal[:, : round(_MINUTE * recording.sampling_rate)]
     return Recording(signal=signal, sampling_rate=recording.sampling_rate, paced=recording.paced)
 
@@ -78,23 +84,23 @@ def corrections(qt: float, rr: float) -> dict[str, float]:
     }
 
 
-def _atrial(waves: Fiducials, recording: Recording) -> dict[str, float | None]:
+def _atrial(waves: Fiducials, frontal: tuple[Array, ...], rate: float) -> dict[str, float | None]:
     return {
-        "p_duration": _interval(waves.p.onset, waves.p.offset, recording.sampling_rate),
-        "pr_interval": _interval(waves.p.onset, waves.qrs.onset, recording.sampling_rate),
-        "p_axis": _axis(recording, waves, waves.p),
+        "p_duration": _interval(waves.p.onset, waves.p.offset, rate),
+        "pr_interval": _interval(waves.p.onset, waves.qrs.onset, rate),
+        "p_axis": _axis(frontal, waves.p),
     }
 
 
 def _typical(intervals: Array, rate: float) -> float | None:
     """Milliseconds; None of fewer than two intervals."""
-    return float(1000 * np.median(intervals) / rate) if len(intervals) >= _FEWEST - 1 else None
+    return float(1000 * median(intervals) / rate) if len(intervals) >= _FEWEST - 1 else None
 
 
 def _interval(start: Samples, end: Samples, rate: float) -> float | None:
     """Milliseconds from mark to mark; None where too few beats have both."""
     shown = _shown(start, end)
-    return float(1000 * np.median((end - start)[shown]) / rate) if _enough(shown) else None
+    return float(1000 * median((end - start)[shown]) / rate) if _enough(shown) else None
 
 
 def _shown(start: Samples, end: Samples) -> NDArray[np.bool_]:
@@ -105,22 +111,21 @@ def _enough(shown: NDArray[np.bool_]) -> bool:
     return int(shown.sum()) >= max(_FEWEST, _SHARE * len(shown))
 
 
-def _axis(recording: Recording, waves: Fiducials, wave: Wave) -> float | None:
-    """Degrees of the net area of a wave in the frontal plane, from leads I and aVF."""
+def _axis(frontal: tuple[Array, ...], wave: Wave) -> float | None:
+    """Degrees of the net area of a wave in the frontal plane, from what leads I and aVF have summed up."""
     shown = _shown(wave.onset, wave.offset)
     if not _enough(shown):
         return None
     onset, offset = wave.onset[shown], wave.offset[shown]
-    one, foot = (_height(recording, lead, waves.qrs.onset, onset, offset) for lead in ("I", "aVF"))
+    one, foot = (float(median((sums[offset + 1] - sums[onset]) / (offset + 1 - onset))) for sums in frontal)
     if np.hypot(one, _LONGER * foot) < _FLAT:
         return None
     return float(np.degrees(np.arctan2(_LONGER * foot, one)))
 
 
-def _height(recording: Recording, lead: str, level_at: Samples, onset: Samples, offset: Samples) -> float:
-    """Mean height of a wave above the line through the isoelectric levels before the QRS complexes, mV."""
-    sums = np.append(0, np.cumsum(recording.lead(lead) - _isoelectric(recording, lead, level_at)))
-    return float(np.median((sums[offset + 1] - sums[onset]) / (offset + 1 - onset)))
+def _above_rest(recording: Recording, lead: str, qrs_onset: Samples) -> Array:
+    """(samples + 1,) sums of a lead up to each sample, above the line through its isoelectric levels, mV."""
+    return np.append(0, np.cumsum(recording.lead(lead) - _isoelectric(recording, lead, qrs_onset)))
 
 
 def _isoelectric(recording: Recording, lead: str, qrs_onset: Samples) -> Array:

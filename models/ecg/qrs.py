@@ -45,8 +45,8 @@ def qrs_bounds(signal: Array, rate: float, centres: Samples) -> tuple[Samples, S
     counted = np.zeros(steepness.shape[1:], np.bool_)
     counted[:, core] = True
     pooled = np.sqrt(np.square(balanced(steepness, counted)).mean(axis=0))
-    onset, offset = _bounds(pooled, core, rate)
-    own_onset, own_offset = _bounds(steepness, core, rate)
+    bounds = _bounds(np.concatenate((pooled[None], steepness)), core, rate)
+    (onset, own_onset), (offset, own_offset) = ((bound[0], bound[1:]) for bound in bounds)
     first = centres - reach
     return (
         first + onset,

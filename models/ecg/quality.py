@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.ecg.beats import Activity
 from models.ecg.checks import CHECKS, View
 from models.ecg.errors import EcgError, FlatLeads, ImplausibleAmplitude, SaturatedLeads, TooNoisy, TooShort
 from models.ecg.findings import Finding, Severity
@@ -29,15 +30,19 @@ class Quality:
     findings: tuple[Finding, ...]
 
 
-def assess(recording: Recording) -> Quality:
+def assess(recording: Recording, activity: Activity | None = None) -> Quality:
     """Look at a recording from every side.
+
+    Parameters
+    ----------
+    activity : of this recording, where it is known already
 
     Returns
     -------
     Quality
         All findings, errors first.
     """
-    seen = View(recording)
+    seen = View(recording, activity or Activity.of(recording))
     findings = [finding for check in CHECKS for finding in check(seen)]
     findings.sort(key=lambda finding: _ORDER.index(finding.severity))
     return Quality(usable=all(finding.severity != "error" for finding in findings), findings=tuple(findings))

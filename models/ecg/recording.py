@@ -166,13 +166,16 @@ class Recording:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the canonical samples and their rate: the identity of the ECG, whatever file it came in."""
-        return hashlib.sha256(self._canonical_samples()).hexdigest()
+        digest = hashlib.sha256(f"{self.sampling_rate:.6f} Hz\n".encode())
+        digest.update(self._canonical_samples)
+        return digest.hexdigest()
 
+    @cached_property
     def _canonical_samples(self) -> bytes:
         steps = np.rint(self.signal / CANONICAL_STEP)
         if np.abs(steps).max() > np.iinfo(np.int32).max:
             raise DecodeError("a sample beyond 21 V is no ECG")
-        return f"{self.sampling_rate:.6f} Hz\n".encode() + steps.astype("<i4").tobytes()
+        return steps.astype("<i4").tobytes()
 
     def to_bytes(self) -> bytes:
         """The canonical recording as it crosses the wire: samples, rate, and no more than a model may use.
@@ -182,7 +185,7 @@ class Recording:
         """
         header: dict[str, object] = {"age": self.age, "sex": self.sex, "paced": self.paced}
         header |= {k: v for k, v in (("height", self.height), ("weight", self.weight)) if v is not None}
-        packed: bytes = msgpack.packb([self.sampling_rate, header, self._canonical_samples().partition(b"\n")[2]])
+        packed: bytes = msgpack.packb([self.sampling_rate, header, self._canonical_samples])
         return packed
 
     @classmethod
