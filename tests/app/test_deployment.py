@@ -135,6 +135,13 @@ def test_several_workers_run_and_each_has_the_threads_of_its_limit(services: dic
     assert int(gateway["environment"]["ECG2CMR_READERS"]) == own, "the gateway itself is one"
 
 
+def test_a_zip_of_a_batch_fits_on_the_disk_of_the_gateway(services: dict[str, Any]) -> None:
+    (mount,) = services["gateway"]["tmpfs"]
+    megabytes = int(mount.removeprefix("/tmp:size=").removesuffix("m"))
+    packed_and_unpacked = 2 * int(services["gateway"]["environment"]["ECG2CMR_MAX_BATCH_BYTES"])
+    assert packed_and_unpacked < megabytes * 2**20
+
+
 def test_the_store_compresses_waveforms_fast(services: dict[str, Any]) -> None:
     assert services["postgres"]["command"] == ["postgres", "-c", "default_toast_compression=lz4"]
 
