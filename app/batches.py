@@ -107,7 +107,8 @@ async def batch(request: Request, sender: Writer, priority: PriorityQuery = "bac
     """Keep many ECGs and have them read. Each is answered on a line of its own, in their order, when it is kept.
 
     The body is read on as there is room in the queue and as fast as the key may send: a batch goes at the pace of the
-    service. When there was no room for as long as `ECG2CMR_MAX_WAIT`, ECGs are refused as they would be alone.
+    service. When there was no room for as long as `ECG2CMR_MAX_WAIT`, ECGs are refused as they would be alone. No
+    Idempotency-Key is asked for, since no answer is kept: a batch that comes again comes to the same studies.
     """
     work = Batch(gateway=request.app.state.gateway, key_id=sender.key_id, priority=priority)
     return Answers(partial(work.run, request))

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -191,7 +192,11 @@ def submit(
             f"{url}/v1/ecgs",
             params={**stated, "priority": priority or "routine"},
             files=[("file", (file.name, file.read_bytes())) for file in files],
-            headers={"Authorization": f"Bearer {key}", "Prefer": f"wait={wait}"},
+            headers={
+                "Authorization": f"Bearer {key}",
+                "Prefer": f"wait={wait}",
+                "Idempotency-Key": f'"{uuid.uuid4().hex}"',
+            },
             timeout=wait + 30,
         )
     except httpx.TransportError as error:
