@@ -87,6 +87,11 @@ def test_every_extra_that_an_image_installs_exists(dockerfile: str) -> None:
     assert not any("onnxruntime" in requirement for requirement in extras["postgres"])
 
 
+def test_the_gateway_has_what_each_place_of_its_settings_needs(dockerfile: str) -> None:
+    [extras] = re.findall(r"'\.\[([^\]]+)\]'", stages(dockerfile)["app"])
+    assert {"postgres", "s3"} <= set(extras.split(",")), "ECG2CMR_DATABASE_URL and ECG2CMR_BLOBS_URL"
+
+
 def test_files_that_an_image_copies_exist(dockerfile: str) -> None:
     root = Path(__file__).parents[2]
     for line in re.findall(r"^COPY (.+) \S+$", dockerfile, re.M):

@@ -277,7 +277,11 @@ def test_every_pod_has_a_network_policy_for_both_ways(objects: list[Manifest]) -
         assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"], name
     [worker] = [p for p in policies if p["metadata"]["name"] == "ecg2cmr-worker"]
     assert "ingress" not in worker["spec"], "nobody calls a worker"
-    assert 5432 not in {port["port"] for rule in worker["spec"]["egress"] for port in rule["ports"]}
+    reached = {
+        p["metadata"]["name"]: {to["port"] for r in p["spec"].get("egress", []) for to in r["ports"]} for p in policies
+    }
+    assert reached["ecg2cmr-worker"] == {53, 6379}
+    assert reached["ecg2cmr-gateway"] == {53, 5432, 6379, 443}, "443: webhooks, and blobs in an object store"
 
 
 def test_what_is_scaled_exists_and_states_no_number_of_its_own(objects: list[Manifest]) -> None:
