@@ -16,7 +16,7 @@ COPY training training
 
 # The gateway holds no engine: it never runs a model.
 FROM base AS app
-RUN uv pip install --no-cache --python /opt/venv/bin/python -c requirements/constraints.txt -e '.[parquet,postgres]'
+RUN uv pip install --no-cache --python /opt/venv/bin/python -c requirements/constraints.txt -e '.[parquet,postgres,s3]'
 USER ecg2cmr
 ENV ECG2CMR_DATA_DIR=/data ECG2CMR_HOST=0.0.0.0
 VOLUME /data

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import errno
 import os
 import struct
 import zipfile
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +19,7 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from app.problems import BodyTooLarge, InvalidRequest, Problem
+from app.problems import BodyTooLarge, DiskFull, InvalidRequest, Problem
 from app.settings import Settings
 from models.ecg import Stated
 from models.ecg.archive import matches as is_zip
@@ -72,6 +74,23 @@ class Line(BaseModel):
     leads: list[str] | None = None
 
 
+@contextlib.contextmanager
+def on_disk() -> Iterator[None]:
+    """Where a zip is written to the disk, whose end is foreseen.
+
+    Raises
+    ------
+    DiskFull
+        If there is no room on it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise DiskFull("a zip is unpacked on the disk of the service, which is full") from error
+        raise
+
+
 async def ecgs(request: Request, folder: Path, settings: Settings) -> AsyncIterator[Item]:
     """The ECGs of a request's body, whichever way they are wrapped; the content decides.
 
@@ -79,6 +98,8 @@ async def ecgs(request: Request, folder: Path, settings: Settings) -> AsyncItera
     ------
     BodyTooLarge, InvalidRequest
         If the rest of the body cannot be read.
+    OSError
+        If the folder cannot be written to; `on_disk` tells the sender when it is full.
     """
     chunks = _without_blanks(request.stream())
     first = await anext(chunks, b"")
@@ -168,16 +189,21 @@ async def _files(
             await run_in_threadpool(file.write, chunk)
     unpacked = folder / "unpacked"
     unpacked.mkdir()
-    for name in await run_in_threadpool(_unpack, packed, unpacked, limit, file_limit):
+    for name in await run_in_threadpool(unpack, packed, unpacked, limit, file_limit):
         yield _too_large(name, file_limit)
     for source in await run_in_threadpool(sources, unpacked):
         yield Item(name=str(source.name), read=partial(content, source.path))
 
 
-def _unpack(packed: Path, folder: Path, limit: int, file_limit: int) -> list[str]:
+def unpack(packed: Path, folder: Path, limit: int, file_limit: int) -> list[str]:
     """Unpack the members that may be ECGs; the names of those that are too large for one.
 
     `zipfile` keeps every path within the folder, makes no links, and stops a member at the size that it declares.
+
+    Raises
+    ------
+    BodyTooLarge, DiskFull, InvalidRequest
+        If the zip as a whole cannot be unpacked.
     """
     too_large = []
     try:
@@ -191,7 +217,8 @@ def _unpack(packed: Path, folder: Path, limit: int, file_limit: int) -> list[str
                     if member.file_size > file_limit:
                         too_large.append(member.filename)
                     else:
-                        archive.extract(member, folder)
+                        with on_disk():  # else it would be taken for a damaged zip
+                            archive.extract(member, folder)
     except BROKEN as error:
         raise InvalidRequest(f"the zip cannot be unpacked ({type(error).__name__})") from error
     return too_large

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from app.auth import require
-from app.batch_body import Item, Line, ecgs
+from app.batch_body import Item, Line, ecgs, on_disk
 from app.ecgs import PriorityQuery, keep
 from app.problems import (
     FORESEEN,
@@ -107,7 +107,8 @@ async def batch(request: Request, sender: Writer, priority: PriorityQuery = "bac
     """Keep many ECGs and have them read. Each is answered on a line of its own, in their order, when it is kept.
 
     The body is read on as there is room in the queue and as fast as the key may send: a batch goes at the pace of the
-    service. When there was no room for as long as `ECG2CMR_MAX_WAIT`, ECGs are refused as they would be alone.
+    service. When there was no room for as long as `ECG2CMR_MAX_WAIT`, ECGs are refused as they would be alone. No
+    Idempotency-Key is asked for, since no answer is kept: a batch that comes again comes to the same studies.
     """
     work = Batch(gateway=request.app.state.gateway, key_id=sender.key_id, priority=priority)
     return Answers(partial(work.run, request))
@@ -125,10 +126,12 @@ class Batch:
     async def run(self, request: Request, write: Write) -> None:
         """Answer every ECG of the body; who hangs up has been told of all that are kept but the last few."""
         self._be_patient()
-        with contextlib.suppress(ClientDisconnect), tempfile.TemporaryDirectory(prefix="ecg2cmr-") as folder:
-            failed = await _in_order(ecgs(request, Path(folder), self.gateway.settings), self._answer, write)
-            if failed is not None:  # the batch as a whole: the rest cannot be read
-                await write(_refused("batch", failed))
+        with contextlib.suppress(ClientDisconnect):
+            try:
+                with on_disk(), tempfile.TemporaryDirectory(prefix="ecg2cmr-") as folder:
+                    await in_order(ecgs(request, Path(folder), self.gateway.settings), self._answer, write)
+            except FORESEEN as error:  # the batch as a whole: the rest cannot be read
+                await write(_refused("batch", error))
 
     async def _answer(self, item: Item) -> AnswerLine:
         spend = partial(self.gateway.rate_limit.spend, self.key_id)
@@ -157,42 +160,36 @@ class Batch:
                 await asyncio.sleep(ROOM_SECONDS)
 
 
-async def _in_order(
+async def in_order(
     items: AsyncIterator[Item], answer: Callable[[Item], Coroutine[None, None, AnswerLine]], write: Write
-) -> Foreseen | None:
-    """Some at once, answered in their order, each as soon as those before it are; why the rest cannot be, if it cannot.
+) -> None:
+    """Some at once, answered in their order, each as soon as those before it are.
 
-    Raises
-    ------
-    ClientDisconnect
-        If the sender hangs up; what is under way is dropped then.
+    What the items raise is raised once those before it are answered; what is under way is dropped if anything else ends
+    this: an answer that cannot be made or written.
     """
-    running: asyncio.Queue[asyncio.Task[AnswerLine] | Foreseen | ClientDisconnect | None] = asyncio.Queue()
+    running: asyncio.Queue[asyncio.Task[AnswerLine] | None] = asyncio.Queue()
     at_once = asyncio.Semaphore(AT_ONCE)
 
     async def start() -> None:
-        end: Foreseen | ClientDisconnect | None = None
         try:
             async for item in items:
                 await at_once.acquire()
                 running.put_nowait(asyncio.create_task(answer(item)))
-        except (*FORESEEN, ClientDisconnect) as error:
-            end = error
-        running.put_nowait(end)
+        finally:
+            running.put_nowait(None)
 
     starter = asyncio.create_task(start())
     try:
-        while isinstance(task := await running.get(), asyncio.Task):
+        while (task := await running.get()) is not None:
             await write(await task)
             at_once.release()
+        await starter
     finally:
         starter.cancel()
         while not running.empty():
-            if isinstance(left := running.get_nowait(), asyncio.Task):
+            if (left := running.get_nowait()) is not None:
                 left.cancel()
-    if isinstance(task, ClientDisconnect):
-        raise task
-    return task
 
 
 def _refused(name: str, error: Foreseen) -> AnswerLine:

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +22,7 @@ from app.children import Supervised
 from app.main import create_app
 from app.settings import Settings
 from app.store import Store, StoreUnavailable, dead_letters, keys, retention, webhooks
-from app.submit import NotAllowed, Outcome, Resume, Submission, write_results
+from app.submit import NotAllowed, Resume, Submission, Tally, accepted, refusal, writing
 from app.webhooks import AddressRefused, address_of
 from models.bundle import BundleError
 from models.report import Report
@@ -182,39 +183,41 @@ def submit(
             f"{url}/v1/ecgs",
             params={**stated, "priority": priority or "routine"},
             files=[("file", (file.name, file.read_bytes())) for file in files],
-            headers={"Authorization": f"Bearer {key}", "Prefer": f"wait={wait}"},
+            headers={
+                "Authorization": f"Bearer {key}",
+                "Prefer": f"wait={wait}",
+                "Idempotency-Key": f'"{uuid.uuid4().hex}"',
+            },
             timeout=wait + 30,
         )
     except httpx.TransportError as error:
         raise _fail(f"{url} does not answer ({error}). Is 'ecg2cmr serve' running?") from error
-    document = response.json()
-    if response.is_error:
-        raise _fail(f"{document['title']}: {document['detail']}\n{document['advice']}")
+    study_id = accepted(response)
+    if study_id is None:
+        problem = refusal(response)
+        raise _fail(f"{problem['title']}: {problem['detail']}\n{problem['advice']}")
     if response.status_code == httpx.codes.ACCEPTED:
-        typer.echo(f"accepted; the report will be at {url}{response.headers['Location']}")
+        typer.echo(f"accepted; the report will be at {url}/v1/ecgs/{study_id}")
         return
-    _print_report(document)
+    _print_report(response.json())
 
 
 def _submit_folder(submission: Submission, folder: Path, resume: Path | None, results: Path | None) -> None:
     """Send a folder with a progress bar; exit status 1 unless every file was accepted."""
     count, outcomes = submission.send(folder, Resume(resume or Path(f"{folder.resolve().name}.submitted")))
-    known: list[Outcome] = []
+    tally = Tally()
+    bar = typer.progressbar(outcomes, length=count, label=f"{count} ECGs", file=sys.stderr)
     try:
-        with typer.progressbar(outcomes, length=count, label=f"{count} ECGs", file=sys.stderr) as shown:
+        with writing(results) as write, bar as shown:
             for outcome in shown:
-                known.append(outcome)
+                tally.add(outcome)
+                write(outcome)
     except NotAllowed as error:
         raise _fail(f"the gateway takes nothing from this key: {error}") from error
-    finally:
-        if results is not None:
-            write_results(known, results)
-    refused = [outcome for outcome in known if not outcome.accepted]
-    before = sum(outcome.accepted and not outcome.status for outcome in known)
-    typer.echo(f"{len(known) - len(refused)} accepted ({before} of them before), {len(refused)} not")
-    for outcome in sorted(refused, key=lambda outcome: outcome.name)[:20]:
+    typer.echo(f"{tally.sent + tally.known} accepted ({tally.known} of them before), {tally.refused} not")
+    for outcome in tally.first_refused:
         typer.echo(f"{outcome.name}: {outcome.problem}", err=True)
-    if refused:
+    if tally.refused:
         raise typer.Exit(1)
 
 

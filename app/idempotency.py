@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
@@ -76,10 +76,11 @@ async def once(request: Request, sender: Principal, upload: bytes, answer: Calla
     key = key_of(request, required=gateway.settings.require_idempotency_key)
     if key is None:
         return (await answer()).response
-    claim = Claim(sender.key_id, key, await run_in_threadpool(_fingerprint, request, upload))
-    lock = timedelta(seconds=gateway.settings.max_wait + ANSWERING_SECONDS)
+    fingerprint = await run_in_threadpool(_fingerprint, request, upload)
+    locked_until = datetime.now(UTC) + timedelta(seconds=gateway.settings.max_wait + ANSWERING_SECONDS)
+    claim = Claim(sender.key_id, key, fingerprint, locked_until)
     lifetime = timedelta(hours=gateway.settings.idempotency_hours)
-    known = await run_in_threadpool(_claim, gateway.store, claim, lock, lifetime)
+    known = await run_in_threadpool(_claim, gateway.store, claim, lifetime)
     if known is not None:
         return _replay(claim, known)
     try:
@@ -99,11 +100,11 @@ def _fingerprint(request: Request, upload: bytes) -> str:
     return asked.hexdigest()
 
 
-def _claim(store: Store, claim: Claim, lock: timedelta, lifetime: timedelta) -> KeptAnswer | None:
+def _claim(store: Store, claim: Claim, lifetime: timedelta) -> KeptAnswer | None:
     for _ in range(2):
         try:
             with store.writing() as connection:
-                return answers.claim(connection, claim, lock=lock, lifetime=lifetime)
+                return answers.claim(connection, claim, lifetime)
         except IntegrityError:  # another gateway claimed the same key at this moment: now it is known
             continue
     raise IdempotencyKeyInUse("many requests come with this key at the same time")

@@ -142,6 +142,17 @@ class QueueFull(Problem):
         super().__init__(detail, {"Retry-After": str(retry_after)})
 
 
+class DiskFull(Problem):
+    """A zip of ECGs for which there is no room while it is unpacked."""
+
+    code = "disk-full"
+    status = HTTPStatus.INSUFFICIENT_STORAGE
+    title = "There is no room to unpack this zip"
+    advice = (
+        "Send the ECGs as lines of JSON, which need no disk, or in smaller zips, or later; those answered are kept."
+    )
+
+
 class TooManyRequests(Problem):
     """One API key sends more than it may."""
 

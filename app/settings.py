@@ -73,7 +73,9 @@ class Settings(BaseSettings):
         description="Redis in which several gateways count together (redis://…). Default: each counts for itself.",
     )
     max_batch_bytes: int = Field(default=2**30, gt=0, description="Largest zip of a batch, packed and unpacked.")
-    require_idempotency_key: bool = Field(default=False, description="Refuse ECGs sent without an Idempotency-Key.")
+    require_idempotency_key: bool = Field(
+        default=False, description="Refuse ECGs sent without an Idempotency-Key, except in batches."
+    )
     idempotency_hours: float = Field(default=24.0, gt=0, description="How long an answer is kept by Idempotency-Key.")
     events_days: float = Field(default=7.0, gt=0, description="How long events can be asked for again.")
     webhook_private: bool = Field(default=False, description="Let webhooks lead to private addresses, and without TLS.")

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
+import itertools
 import json
+import re
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 import httpx
 
 from models.ecg.errors import EcgError
 from models.ecg.source import Source, content, sources
 
-AGAIN = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.CONFLICT)
-"""Not now, but later: too fast, too full, or the same request is still under way."""
+AGAIN = (
+    httpx.codes.TOO_MANY_REQUESTS,
+    httpx.codes.CONFLICT,
+    httpx.codes.BAD_GATEWAY,
+    httpx.codes.SERVICE_UNAVAILABLE,
+    httpx.codes.GATEWAY_TIMEOUT,
+)
+"""Not now, but later: too fast, the same request is still under way, too full, or a proxy finds no gateway."""
 
 PAUSE_SECONDS = 5.0
 """Before another attempt where the gateway does not say when, or does not answer."""
 
-
 IN_HAND = 1000
-"""Files that are handed out at a time: of an archive of millions no more than their names is in memory."""
+"""Files that are handed out at a time: of an archive of millions there are names in memory, digests and ids."""
+
+SHOWN = 20
+"""Refused files that are told at the end of a run; the results tell all."""
+
+_STUDY = re.compile(r".*/v1/ecgs/([0-9a-f]{32})")
+_ACCEPTED = re.compile(r"([0-9a-f]{64}) ([0-9a-f]{32})")
 
 
 class NotAllowed(Exception):
@@ -63,9 +78,8 @@ class Resume:
         lines = path.read_text().splitlines() if path.is_file() else []
         self._known: dict[str, str] = {}
         for line in lines:
-            digest, _, study_id = line.partition(" ")
-            if study_id:  # a line that was cut off is no acceptance
-                self._known[digest] = study_id
+            if found := _ACCEPTED.fullmatch(line):  # a line that was cut off is no acceptance
+                self._known[found[1]] = found[2]
 
     def known(self, digest: str) -> str | None:
         """The study of what was accepted before, or None."""
@@ -87,6 +101,11 @@ class Submission:
     parameters: Mapping[str, str | float]
     connections: int
     give_up_after: float
+
+    @property
+    def _addressed(self) -> bytes:
+        """What of a submission makes it another one, for the same file."""
+        return repr((self.url.rstrip("/"), sorted(self.parameters.items()))).encode()
 
     def send(self, folder: Path, resume: Resume) -> tuple[int, Iterator[Outcome]]:
         """How many ECGs a folder holds, and what becomes of each, as it does."""
@@ -115,7 +134,7 @@ class Submission:
             return Outcome(name=name, digest="", status=0, problem=error.detail)
         except OSError as error:
             return Outcome(name=name, digest="", status=0, problem=error.strerror or "cannot be read")
-        digest = hashlib.sha256(repr(sorted(self.parameters.items())).encode() + data).hexdigest()
+        digest = hashlib.sha256(self._addressed + data).hexdigest()
         study_id = resume.known(digest)
         if study_id is not None:
             return Outcome(name=name, digest=digest, status=0, id=study_id, location=f"/v1/ecgs/{study_id}")
@@ -150,27 +169,81 @@ def _retry_after(response: httpx.Response) -> float:
     return float(told) if told.isdecimal() else PAUSE_SECONDS
 
 
+def accepted(response: httpx.Response) -> str | None:
+    """The id of the study that a gateway took on; None where the answer is a refusal, or that of another server."""
+    found = _STUDY.fullmatch(response.headers.get("Location", ""))
+    return found[1] if found and response.status_code in {httpx.codes.OK, httpx.codes.ACCEPTED} else None
+
+
+def refusal(response: httpx.Response) -> Mapping[str, str]:
+    """The problem (RFC 9457) that a gateway tells, or the like for the answer of another server, such as a proxy."""
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = None
+    if response.is_error and isinstance(problem, dict) and "detail" in problem:
+        return problem
+    told = f"{response.status_code} {response.reason_phrase}".rstrip()
+    if response.has_redirect_location:
+        told += f" to {response.headers['Location']}: give the address of the gateway itself"
+    return {"title": "This is no answer of a gateway", "detail": told, "advice": "Check the address."}
+
+
 def _outcome(name: str, digest: str, response: httpx.Response | str) -> Outcome:
     if isinstance(response, str):
         return Outcome(name=name, digest=digest, status=0, problem=response)
+    study_id = accepted(response)
+    if study_id is not None:
+        location = response.headers["Location"]
+        return Outcome(name=name, digest=digest, status=response.status_code, id=study_id, location=location)
+    problem = refusal(response)["detail"]
     if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-        raise NotAllowed(response.json()["detail"])
-    if response.is_error:
-        told = response.json() if "json" in response.headers.get("Content-Type", "") else {}
-        problem = told.get("detail", response.reason_phrase)
-        return Outcome(name=name, digest=digest, status=response.status_code, problem=problem)
-    location = response.headers["Location"]
-    study_id = location.rpartition("/")[2]
-    return Outcome(name=name, digest=digest, status=response.status_code, id=study_id, location=location)
+        raise NotAllowed(problem)
+    return Outcome(name=name, digest=digest, status=response.status_code, problem=problem)
 
 
-def write_results(outcomes: list[Outcome], path: Path) -> None:
-    """All outcomes as JSON or, if the name does not end so, CSV."""
-    ordered = [asdict(outcome) for outcome in sorted(outcomes, key=lambda outcome: outcome.name)]
-    if path.suffix == ".json":
-        path.write_text(json.dumps(ordered, indent=1) + "\n")
+@dataclass
+class Tally:
+    """How many files were accepted now, or before, or not; and the first of those that were not."""
+
+    sent: int = 0
+    known: int = 0
+    refused: int = 0
+    first_refused: list[Outcome] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one more."""
+        if not outcome.accepted:
+            self.refused += 1
+            self.first_refused += [outcome] if self.refused <= SHOWN else []
+        elif outcome.status:
+            self.sent += 1
+        else:
+            self.known += 1
+
+
+@contextlib.contextmanager
+def writing(path: Path | None) -> Iterator[Callable[[Outcome], None]]:
+    """Where each outcome is written as it comes: JSON or, if the name does not end so, CSV; without one, nowhere."""
+    if path is None:
+        yield lambda _: None
         return
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Outcome)])
-        writer.writeheader()
-        writer.writerows(ordered)
+    with path.open("w", newline="") as file, (_json if path.suffix == ".json" else _csv)(file) as write:
+        yield write
+
+
+@contextlib.contextmanager
+def _csv(file: TextIO) -> Iterator[Callable[[Outcome], None]]:
+    table = csv.DictWriter(file, [column.name for column in fields(Outcome)])
+    table.writeheader()
+    yield lambda outcome: table.writerow(asdict(outcome))
+
+
+@contextlib.contextmanager
+def _json(file: TextIO) -> Iterator[Callable[[Outcome], None]]:
+    between = itertools.chain(["\n"], itertools.repeat(",\n"))
+    file.write("[")
+    try:
+        yield lambda outcome: print(next(between), json.dumps(asdict(outcome)), sep="", end="", file=file)
+    finally:  # a run that is stopped leaves JSON too
+        file.write("\n]\n")

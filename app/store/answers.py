@@ -11,11 +11,15 @@ from app.store.tables import kept_answers as answers
 
 
 class Claim(NamedTuple):
-    """A request by its idempotency key, which belongs to one API key, and the SHA-256 of what it asks for."""
+    """A request by its idempotency key, which belongs to one API key, and the SHA-256 of what it asks for.
+
+    It is whoever answers it until `locked_until`; who takes it over has another, and the first one's ends nothing.
+    """
 
     api_key_id: str
     key: str
     fingerprint: str
+    locked_until: datetime
 
 
 class KeptAnswer(NamedTuple):
@@ -27,7 +31,7 @@ class KeptAnswer(NamedTuple):
     body: bytes | None
 
 
-def claim(connection: Connection, claimed: Claim, *, lock: timedelta, lifetime: timedelta) -> KeptAnswer | None:
+def claim(connection: Connection, claimed: Claim, lifetime: timedelta) -> KeptAnswer | None:
     """None if the caller is to answer this request; else what is known of the one with the same key.
 
     A request that is still without an answer when its lock ends was lost with its gateway, and may be answered anew.
@@ -47,7 +51,7 @@ def claim(connection: Connection, claimed: Claim, *, lock: timedelta, lifetime: 
                 api_key_id=claimed.api_key_id,
                 idempotency_key=claimed.key,
                 fingerprint=claimed.fingerprint,
-                locked_until=now + lock,
+                locked_until=claimed.locked_until,
                 expires_at=now + lifetime,
             )
         )
@@ -57,7 +61,7 @@ def claim(connection: Connection, claimed: Claim, *, lock: timedelta, lifetime: 
     if found.status is not None or locked_until > now or found.fingerprint != claimed.fingerprint:
         return found
     lost = _is(claimed) & (answers.c.locked_until == locked_until)
-    taken = connection.execute(answers.update().where(lost).values(locked_until=now + lock))
+    taken = connection.execute(answers.update().where(lost).values(locked_until=claimed.locked_until))
     return None if taken.rowcount == 1 else found
 
 
@@ -69,7 +73,7 @@ def keep(
     body: bytes,
     study_id: str | None = None,
 ) -> None:
-    """Keep the answer to a claim, with the study that it quotes: they are forgotten together.
+    """Keep the answer to a claim, unless another request took it over; the study that it quotes is forgotten with it.
 
     Raises
     ------
@@ -77,12 +81,12 @@ def keep(
         If the study was forgotten by now.
     """
     told = {"status": status, "headers": headers, "body": body, "study_id": study_id}
-    connection.execute(answers.update().where(_is(claimed)).values(told))
+    connection.execute(answers.update().where(_held(claimed)).values(told))
 
 
 def release(connection: Connection, claimed: Claim) -> None:
-    """Forget a claim that came to no answer: the request may come again."""
-    connection.execute(answers.delete().where(_is(claimed), answers.c.status.is_(None)))
+    """Forget a claim that came to no answer, unless another request took it over: the request may come again."""
+    connection.execute(answers.delete().where(_held(claimed), answers.c.status.is_(None)))
 
 
 def forget_expired(connection: Connection, limit: int = 1000) -> int:
@@ -96,3 +100,7 @@ def forget_expired(connection: Connection, limit: int = 1000) -> int:
 
 def _is(claimed: Claim) -> ColumnElement[bool]:
     return and_(answers.c.api_key_id == claimed.api_key_id, answers.c.idempotency_key == claimed.key)
+
+
+def _held(claimed: Claim) -> ColumnElement[bool]:
+    return _is(claimed) & (answers.c.locked_until == claimed.locked_until)

@@ -197,7 +197,7 @@ deliveries = Table(
     C("attempts", Integer, nullable=False),
     C("due_at", Instant),  # none: a dead letter
     C("reason", String(128)),  # why the last attempt failed
-    Index("ix_deliveries_due_at", "due_at"),
+    Index("ix_deliveries_webhook_id_due_at", "webhook_id", "due_at"),
     Index("ix_deliveries_study_id", "study_id"),
 )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select
@@ -79,9 +80,40 @@ def listed(connection: Connection) -> Sequence[Webhook]:
     return [Webhook(*row) for row in rows]
 
 
-def take_due(connection: Connection, lease: timedelta, limit: int = 32) -> Sequence[Delivery]:
-    """What is due now, oldest first; each becomes due again after the lease, should nobody say how it went."""
+def take_due(
+    connection: Connection,
+    lease: timedelta,
+    *,
+    each: int = 32,
+    limit: int = 32,
+    in_hand: Mapping[str, int] = MappingProxyType({}),
+) -> Sequence[Delivery]:
+    """What is due now; each becomes due again after the lease, should nobody say how it went.
+
+    Parameters
+    ----------
+    each : int
+        Most of one webhook, with those in hand: one that does not answer holds up no other.
+    limit : int
+        Most of all that are taken; whose come first is left to chance, so that nobody is always last.
+    in_hand : mapping of str to int
+        How many deliveries of a webhook, by its id, are under way.
+    """
     now = datetime.now(UTC)
+    subscribed = select(webhooks.c.id).where(webhooks.c.removed_at.is_(None)).order_by(func.random())
+    found: list[Delivery] = []
+    for webhook_id in connection.scalars(subscribed).all():
+        room = min(each - in_hand.get(webhook_id, 0), limit - len(found))
+        found += _due_of(connection, webhook_id, now, room) if room > 0 else []
+    for delivery in found:
+        connection.execute(
+            deliveries.update().where(_is(delivery)).values(due_at=now + lease, attempts=delivery.attempts + 1)
+        )
+    return found
+
+
+def _due_of(connection: Connection, webhook_id: str, now: datetime, limit: int) -> Sequence[Delivery]:
+    """What is due to one webhook, oldest first."""
     rows = connection.execute(
         select(
             webhooks.c.id,
@@ -94,17 +126,12 @@ def take_due(connection: Connection, lease: timedelta, limit: int = 32) -> Seque
             deliveries.c.attempts,
         )
         .join(webhooks, webhooks.c.id == deliveries.c.webhook_id)
-        .where(deliveries.c.due_at <= now)
+        .where(deliveries.c.webhook_id == webhook_id, deliveries.c.due_at <= now)
         .order_by(deliveries.c.due_at)
         .limit(limit)
         .with_for_update(of=deliveries, skip_locked=True)  # several gateways share one PostgreSQL
-    ).all()
-    found = [Delivery(*row) for row in rows]
-    for delivery in found:
-        connection.execute(
-            deliveries.update().where(_is(delivery)).values(due_at=now + lease, attempts=delivery.attempts + 1)
-        )
-    return found
+    )
+    return [Delivery(*row) for row in rows]
 
 
 def delivered(connection: Connection, delivery: Delivery) -> None:

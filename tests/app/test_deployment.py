@@ -87,6 +87,11 @@ def test_every_extra_that_an_image_installs_exists(dockerfile: str) -> None:
     assert not any("onnxruntime" in requirement for requirement in extras["postgres"])
 
 
+def test_the_gateway_has_what_each_place_of_its_settings_needs(dockerfile: str) -> None:
+    [extras] = re.findall(r"'\.\[([^\]]+)\]'", stages(dockerfile)["app"])
+    assert {"postgres", "s3"} <= set(extras.split(",")), "ECG2CMR_DATABASE_URL and ECG2CMR_BLOBS_URL"
+
+
 def test_files_that_an_image_copies_exist(dockerfile: str) -> None:
     root = Path(__file__).parents[2]
     for line in re.findall(r"^COPY (.+) \S+$", dockerfile, re.M):
@@ -133,6 +138,13 @@ def test_several_workers_run_and_each_has_the_threads_of_its_limit(services: dic
     gateway = services["gateway"]
     own = int(gateway["deploy"]["resources"]["limits"]["cpus"]) - 1
     assert int(gateway["environment"]["ECG2CMR_READERS"]) == own, "the gateway itself is one"
+
+
+def test_a_zip_of_a_batch_fits_on_the_disk_of_the_gateway(services: dict[str, Any]) -> None:
+    (mount,) = services["gateway"]["tmpfs"]
+    megabytes = int(mount.removeprefix("/tmp:size=").removesuffix("m"))
+    packed_and_unpacked = 2 * int(services["gateway"]["environment"]["ECG2CMR_MAX_BATCH_BYTES"])
+    assert packed_and_unpacked < megabytes * 2**20
 
 
 def test_the_store_compresses_waveforms_fast(services: dict[str, Any]) -> None:

@@ -201,6 +201,14 @@ def test_processes_and_threads_are_those_of_the_limit_and_not_of_the_node(object
             assert int(values["ECG2CMR_THREADS"] or 0) == limit
 
 
+def test_a_zip_of_a_batch_fits_into_a_volume_that_evicts_nobody_when_it_is_full(objects: list[Manifest]) -> None:
+    spec = pods(objects)["ecg2cmr-gateway"]["spec"]
+    [volume] = [volume["emptyDir"] for volume in spec["volumes"] if volume["name"] == "tmp"]
+    assert volume["medium"] == "Memory", "more than the limit on the disk of the node evicts the pod"
+    packed_and_unpacked = 2 * int(settings_of(spec["containers"][0], objects)["ECG2CMR_MAX_BATCH_BYTES"] or 0)
+    assert 0 < packed_and_unpacked < int(volume["sizeLimit"].removesuffix("Mi")) * 2**20
+
+
 def test_secrets_are_referred_to_and_never_written() -> None:
     for file in (REPOSITORY / "deploy").rglob("*.y*ml"):
         for document in yaml.safe_load_all(file.read_text()):
@@ -269,7 +277,11 @@ def test_every_pod_has_a_network_policy_for_both_ways(objects: list[Manifest]) -
         assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"], name
     [worker] = [p for p in policies if p["metadata"]["name"] == "ecg2cmr-worker"]
     assert "ingress" not in worker["spec"], "nobody calls a worker"
-    assert 5432 not in {port["port"] for rule in worker["spec"]["egress"] for port in rule["ports"]}
+    reached = {
+        p["metadata"]["name"]: {to["port"] for r in p["spec"].get("egress", []) for to in r["ports"]} for p in policies
+    }
+    assert reached["ecg2cmr-worker"] == {53, 6379}
+    assert reached["ecg2cmr-gateway"] == {53, 5432, 6379, 443}, "443: webhooks, and blobs in an object store"
 
 
 def test_what_is_scaled_exists_and_states_no_number_of_its_own(objects: list[Manifest]) -> None:

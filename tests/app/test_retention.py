@@ -25,7 +25,7 @@ from tests.app.test_store import MODEL, SimpleBundle, answer, examined, inferenc
 PLACES = ["directory", "file", "memory", "s3"]
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-CLAIM = Claim("k" * 32, "one", "f" * 64)
+CLAIM = Claim("k" * 32, "one", "f" * 64, datetime.now(UTC) + HOUR)
 
 
 @pytest.fixture(scope="session")
@@ -244,7 +244,7 @@ def test_what_was_told_of_a_forgotten_ecg_is_forgotten_with_it(store: Store, rec
         with store.writing() as connection:
             job_id = connection.scalar(select(tables.jobs.c.id).where(tables.jobs.c.study_id == kept[number]))
             claimed = CLAIM._replace(key=str(number))
-            assert answers.claim(connection, claimed, lock=HOUR, lifetime=HOUR) is None
+            assert answers.claim(connection, claimed, HOUR) is None
             answers.keep(connection, claimed, 202, {}, kept[number].encode(), kept[number])
         record(store, answer(job_id, each, inference()))
     assert forget(store, kept[0])
@@ -252,13 +252,13 @@ def test_what_was_told_of_a_forgotten_ecg_is_forgotten_with_it(store: Store, rec
         for table in (tables.kept_answers, tables.events, tables.deliveries):
             assert connection.scalars(select(table.c.study_id)).all() == [kept[1]]
     with store.writing() as connection:
-        assert answers.claim(connection, CLAIM._replace(key="0"), lock=HOUR, lifetime=HOUR) is None, "as if never sent"
+        assert answers.claim(connection, CLAIM._replace(key="0"), HOUR) is None, "as if never sent"
 
 
 def test_an_answer_about_what_was_forgotten_while_it_was_made_is_not_kept(store: Store, recording: Recording) -> None:
     study_id = keep(store, recording)
     with store.writing() as connection:
-        answers.claim(connection, CLAIM, lock=HOUR, lifetime=HOUR)
+        answers.claim(connection, CLAIM, HOUR)
     assert forget(store, study_id)
     with pytest.raises(IntegrityError), store.writing() as connection:
         answers.keep(connection, CLAIM, 202, {}, b"{}", study_id)
@@ -274,7 +274,7 @@ def test_answers_events_and_dead_letters_of_webhooks_are_kept_as_long_as_the_ope
         connection.execute(tables.deliveries.update().where(tables.deliveries.c.sequence == 1).values(due_at=None))
         for number in (-1, 1):
             claimed = CLAIM._replace(key=str(number))
-            answers.claim(connection, claimed, lock=HOUR, lifetime=HOUR * number)
+            answers.claim(connection, claimed, HOUR * number)
     Housekeeper(store, None, None, 7).tidy()
     with store.reading() as connection:
         assert connection.scalars(select(tables.events.c.sequence)).all() == [3]

@@ -10,14 +10,18 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Page
 from sqlalchemy import create_engine, func, select, text
+from typer.testing import CliRunner
 
+from app.cli import cli
 from app.store import Store
 from app.store.tables import jobs, outbox, studies
 from models.ecg import Recording
 from models.ecg.writers import FORMATS
 from tests.app.conftest import postgresql  # noqa: F401  # a fixture
 from tests.e2e.conftest import Server
+from tests.e2e.test_dashboard import choose, sign_in
 from tests.models.ecg_files import made_up_signal
 
 
@@ -83,6 +87,20 @@ def test_a_service_may_want_a_key_with_each_ecg(serve: Callable[..., Server], no
         assert refused.status_code == 400
         assert refused.json()["type"] == "/problems/idempotency-key-missing"
         assert post(client, ecg(1), '"one"').status_code == 202
+        assert client.post("/v1/ecgs:batch", content=ecg(2)).json()["status"] == 202, "its lines are not kept"
+
+
+def test_our_own_clients_send_a_key_with_each_ecg(
+    serve: Callable[..., Server], no_worker: str, page: Page, tmp_path: Path
+) -> None:
+    server = serve(ECG2CMR_REQUIRE_IDEMPOTENCY_KEY="1", ECG2CMR_BROKER_URL=no_worker, ECG2CMR_MAX_WAIT="0")
+    file = tmp_path / "ecg.json"
+    file.write_bytes(ecg(1))
+    sent = CliRunner().invoke(cli, ["submit", str(file), "--url", server.url, "--key", server.key])
+    assert sent.exit_code == 0, sent.output
+    sign_in(page, server)
+    choose(page, "ecg.json", ecg(2))
+    page.wait_for_url("**/studies/*")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -24,12 +24,18 @@ function body(files) {
   return form;
 }
 
+/** A new key for a request, under which a browser that repeats it gets the same answer; randomUUID is for https alone. */
+function idempotencyKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return `"${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}"`;
+}
+
 /**
  * @param {File[]} files the files of one recording
  * @param {URLSearchParams} stated what the sender states about them
  */
 function post(files, stated) {
-  const headers = { Prefer: "wait=10", Accept: "application/json" };
+  const headers = { Prefer: "wait=10", Accept: "application/json", "Idempotency-Key": idempotencyKey() };
   if (files.length === 1) headers["Content-Type"] = files[0].type || "application/octet-stream";
   return fetch(`/v1/ecgs?${stated}`, { method: "POST", headers, body: body(files) });
 }
