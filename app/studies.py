@@ -227,7 +227,7 @@ def _study_row(row: Row[tuple[object, ...]]) -> StudyRow:
     )
 
 
-def studies(request: Request) -> Studies:
-    """The studies of the running gateway (a FastAPI dependency)."""
+async def studies(request: Request) -> Studies:
+    """The studies of the running gateway (a FastAPI dependency; one that is not async would take a thread)."""
     found: Studies = request.app.state.gateway.studies
     return found
