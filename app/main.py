@@ -16,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 
 from app import batches, ecgs, events, operations, problems, registry, webhooks
 from app.auth import LoginNeeded
+from app.bulletin import Bulletin
 from app.dashboard import pages, views
 from app.housekeeping import Housekeeper
 from app.jobs import Dispatcher, Recorder
@@ -56,6 +57,7 @@ class Gateway:
     backlog: Backlog
     rate_limit: RateLimit
     courier: Courier
+    bulletin: Bulletin
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -116,6 +118,7 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
         backlog=Backlog(store, settings.max_queue),
         rate_limit=RateLimit(settings.rate_limit, settings.rate_limit_url),
         courier=Courier(store, settings),
+        bulletin=Bulletin(store, waiters, settings.max_listeners),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -22,7 +23,9 @@ class Waiters:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._events: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._events: dict[str | None, set[asyncio.Event]] = defaultdict(set)
+        self.heard = -math.inf
+        """When anything was told of last, on the loop's clock."""
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Name the loop on which waiting happens."""
@@ -34,12 +37,13 @@ class Waiters:
             self._loop.call_soon_threadsafe(self._wake, study_id)
 
     def _wake(self, study_id: str) -> None:
-        for event in self._events.get(study_id, ()):
+        self.heard = asyncio.get_running_loop().time()
+        for event in (*self._events.get(study_id, ()), *self._events.get(None, ())):
             event.set()
 
     @contextlib.contextmanager
-    def waiting(self, study_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set when the study has a result; enter before looking at the store."""
+    def waiting(self, study_id: str | None) -> Iterator[asyncio.Event]:
+        """An event that is set when the study, or with None any, has a result; enter before looking at the store."""
         event = asyncio.Event()
         self._events[study_id].add(event)
         try:
