@@ -319,6 +319,13 @@ def test_operators_see_health_readiness_metrics_and_the_model(server: Server, re
     assert "simulated" in card.text.lower()
 
 
+def test_the_embedded_broker_leaves_no_recording_on_the_disk(server: Server, real_dicom: bytes) -> None:
+    with server.client() as client:
+        assert client.post("/v1/ecgs", content=real_dicom, headers=WAIT).status_code == 200
+    files = {file.name for file in (server.data_dir / "broker").rglob("*") if file.is_file()}
+    assert files <= {"valkey.log"}
+
+
 def test_every_answer_is_counted_by_its_route_and_carries_the_security_headers(server: Server) -> None:
     with server.client() as client:
         with client.stream("GET", "/v1/events") as stream:
