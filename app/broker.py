@@ -1,6 +1,6 @@
-"""The embedded broker: a real Valkey server from a wheel, on a private unix socket, with an append-only file.
+"""The embedded broker: a real Valkey server from a wheel, on a private unix socket, that keeps nothing on the disk.
 
-It is started again when it ends: what was on it and is not in its file is asked again from the store.
+It is started again when it ends: what was on it is asked again from the store.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ def server_binary() -> Path | None:
 def embedded(binary: Path, data_dir: Path) -> Iterator[str]:
     """Keep a broker running for as long as the context lasts; yields its Celery URL.
 
-    The append-only file lives in the data folder. The socket lives in a private temporary folder, because a socket's
-    path must be shorter than 108 bytes (unix(7)).
+    It lives and dies with the gateway, which asks again for everything that is unanswered when it starts: a file of its
+    own would be written for nobody, and would hold recordings after they were forgotten. Its log is in the data folder;
+    its socket in a private temporary one, because a socket's path must be shorter than 108 bytes (unix(7)).
 
     Raises
     ------
@@ -48,13 +49,14 @@ def embedded(binary: Path, data_dir: Path) -> Iterator[str]:
     """
     folder = data_dir / "broker"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    shutil.rmtree(folder / "appendonlydir", ignore_errors=True)  # of versions that wrote one
     runtime = Path(tempfile.mkdtemp(prefix="ecg2cmr-"))
     socket = runtime / "broker.sock"
     server = Supervised(
         "broker",
         [
             str(binary), "--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700",
-            "--dir", str(folder.resolve()), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
+            "--dir", str(folder.resolve()), "--appendonly", "no", "--save", "",
             "--maxmemory-policy", "noeviction",  # anything else would evict jobs
             "--logfile", str((folder / "valkey.log").resolve()), "--loglevel", "warning",
         ],

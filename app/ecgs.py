@@ -22,6 +22,7 @@ from app.problems import BodyTooLarge, InvalidRequest, NoResult, NotFound
 from app.store.keys import Principal
 from app.store.outbox import PRIORITIES, Priority
 from app.studies import Kept, Studies, studies
+from app.waiters import Waiting
 from models.ecg import EcgError, Stated
 from models.ecg.archive import pack
 from models.report import ModelIdentity, Report
@@ -197,7 +198,7 @@ async def _answer(request: Request, studies: Studies, kept: Kept) -> Response:
     with gateway.waiters.waiting(kept.study_id) as answered:
         if kept.due is not None:
             gateway.dispatcher.dispatch(kept.due)
-        report = await _await_report(studies, kept.study_id, answered, wait, fresh=kept.due is not None)
+        report = await _await_report(studies, kept, answered, wait, fresh=kept.due is not None)
     headers = {"Location": f"/v1/ecgs/{kept.study_id}"}
     if wait:
         headers["Preference-Applied"] = f"wait={wait:g}"
@@ -245,17 +246,16 @@ def _preferred_wait(request: Request, longest: float) -> float:
     return min(float(found[1]), longest) if found else 0.0
 
 
-async def _await_report(
-    studies: Studies, study_id: str, answered: asyncio.Event, wait: float, *, fresh: bool
-) -> Report | None:
+async def _await_report(studies: Studies, kept: Kept, answered: Waiting, wait: float, *, fresh: bool) -> Report | None:
     """The report as soon as there is one, at the latest after `wait` seconds. A fresh job is not looked up in vain."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
-    report = None if fresh else await run_in_threadpool(studies.report, study_id)
+    report = None if fresh else await run_in_threadpool(studies.report, kept.study_id)
     while (report is None or report.status == "queued") and (left := deadline - loop.time()) > 0:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(answered.wait(), min(left, POLL_SECONDS))
-        report = await run_in_threadpool(studies.report, study_id)
+        answered.clear()  # what another model answered ends nothing here
+        report = studies.report_of(kept, answered.outcome) or await run_in_threadpool(studies.report, kept.study_id)
     return report
 
 
@@ -302,7 +302,8 @@ async def report(request: Request, study_id: str, studies: StudiesDep) -> Report
     with gateway.waiters.waiting(study_id) as answered:
         found = await run_in_threadpool(studies.report, study_id)
         if found is not None and found.status == "queued" and wait:
-            found = await _await_report(studies, study_id, answered, wait, fresh=True)
+            kept = Kept(study_id, created=False, due=None)
+            found = await _await_report(studies, kept, answered, wait, fresh=True)
     if found is None:
         raise _unknown(study_id)
     return found

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Header, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
 
 from app.auth import require
-from app.store import Store, StoreUnavailable, events
+from app.bulletin import Bulletin
+from app.store import StoreUnavailable
 from app.store.events import Event
 from models.report import Status
 
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from app.main import Gateway
 
 router = APIRouter(prefix="/v1/events", tags=["ECGs"])
-
-LOOK_SECONDS = 0.5
-"""How often a listener's gateway looks at the store, whichever gateway recorded the answer."""
 
 LISTEN_SECONDS = 600.0
 """How long one connection lasts: a listener comes back with what it knows, if its key was not revoked meanwhile."""
@@ -48,10 +44,21 @@ def answered(event: Event) -> Answered:
     )
 
 
+def _bulletin(request: Request) -> Bulletin:
+    gateway: Gateway = request.app.state.gateway
+    return gateway.bulletin
+
+
+async def _seat(request: Request) -> AsyncIterator[None]:
+    """A place among those who listen, until the line is cut."""
+    with _bulletin(request).seat():
+        yield
+
+
 @router.get(
     "",
     summary="Listen to what happens",
-    dependencies=[Depends(require("ecgs:read"))],
+    dependencies=[Depends(require("ecgs:read")), Depends(_seat)],
     response_class=EventSourceResponse,
 )
 async def listen(
@@ -64,23 +71,11 @@ async def listen(
 
     An event says that an ECG was read (`done`), cannot be read (`rejected`) or could not be (`failed`).
     """
-    gateway: Gateway = request.app.state.gateway
-    until = time.monotonic() + LISTEN_SECONDS
-    known = await run_in_threadpool(_last, gateway.store) if last_event_id is None else last_event_id
+    bulletin = _bulletin(request)
+    known = await bulletin.newest() if last_event_id is None else last_event_id
     yield ServerSentEvent(comment="listening", id=str(known), retry=RECONNECT_MS)
+    until = asyncio.get_running_loop().time() + LISTEN_SECONDS
     with contextlib.suppress(StoreUnavailable):  # the listener comes back, and is told why it cannot be served
-        while time.monotonic() < until:
-            for event in await run_in_threadpool(_after, gateway.store, known):
-                known = event.sequence
-                yield ServerSentEvent(data=answered(event), event="ecg", id=str(known))
-            await asyncio.sleep(LOOK_SECONDS)
-
-
-def _last(store: Store) -> int:
-    with store.reading() as connection:
-        return events.last(connection)
-
-
-def _after(store: Store, sequence: int) -> Sequence[Event]:
-    with store.reading() as connection:
-        return events.after(connection, sequence)
+        async with contextlib.aclosing(bulletin.follow(known, until)) as happening:
+            async for event in happening:
+                yield ServerSentEvent(data=answered(event), event="ecg", id=str(event.sequence))

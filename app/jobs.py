@@ -23,7 +23,7 @@ from app.metrics import Metrics
 from app.store import Store, StoreUnavailable, outbox
 from app.store.outbox import PRIORITIES, Due, Recorded
 from app.waiters import LISTEN_SECONDS, RETRY_SECONDS, Waiters
-from models.report import INFER_TASK, Answer, Asked, Inference, Started, infer_queue
+from models.report import INFER_TASK, Answer, Asked, Failure, Inference, Started, infer_queue
 from models.wire import LIFETIME, News, Wire, WireDown
 
 log = logging.getLogger("ecg2cmr.jobs")
@@ -233,7 +233,8 @@ class Recorder(threading.Thread):
         news = News([answer.job_id for answer in told if isinstance(answer, Answer)], [])
         for answer, record in zip(told, recorded or [], strict=False):
             if record is not None and isinstance(answer, Answer):
-                self._waiters.tell(record.study_id)
+                outcome = answer.outcome
+                self._waiters.tell(record.study_id, None if isinstance(outcome, Failure) else outcome)
                 news.study_ids.append(record.study_id)
                 self._measure(answer, record)
         with contextlib.suppress(WireDown):  # who waits elsewhere looks at the store now and then

@@ -15,6 +15,7 @@ from limits import parse
 from limits.errors import StorageError
 from limits.storage import storage_from_string
 from limits.strategies import MovingWindowRateLimiter
+from starlette.types import Scope
 
 from app.auth import require
 from app.problems import QueueFull, TooManyRequests
@@ -154,7 +155,7 @@ def sender(request: Request) -> Principal:
     return found
 
 
-def headers(request: Request) -> dict[str, str]:
-    """What the answer to this request says of its sender's limit."""
-    told: dict[str, str] = getattr(request.state, "rate_limit", {})
+def headers(scope: Scope) -> dict[str, str]:
+    """What the answer to the request of this scope says of its sender's limit."""
+    told: dict[str, str] = scope.get("state", {}).get("rate_limit", {})
     return told

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,13 +14,15 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
-from app import batches, ecgs, events, limits, operations, problems, registry, webhooks
+from app import batches, ecgs, events, operations, problems, registry, webhooks
 from app.auth import LoginNeeded
+from app.bulletin import Bulletin
 from app.dashboard import pages, views
 from app.housekeeping import Housekeeper
 from app.jobs import Dispatcher, Recorder
 from app.limits import Backlog, RateLimit
 from app.metrics import Metrics
+from app.observed import Observed
 from app.settings import Settings
 from app.store import Store, history, keys, outbox
 from app.studies import Studies
@@ -31,17 +32,6 @@ from models.bundle import Bundle, choose
 from models.ecg.confined import Readers
 
 log = logging.getLogger("ecg2cmr")
-
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-SECURITY_HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 
 DESCRIPTION = (
     "A 12-lead ECG in, the cardiac-MRI phenotypes that it implies out. The shipped model was trained on simulated "
@@ -67,6 +57,7 @@ class Gateway:
     backlog: Backlog
     rate_limit: RateLimit
     courier: Courier
+    bulletin: Bulletin
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -94,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.gateway = gateway
     problems.install(app)
     app.add_exception_handler(LoginNeeded, _to_login)
-    app.middleware("http")(_observe)
+    app.add_middleware(Observed)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     routed = (batches, ecgs, events, webhooks, registry, operations, views)
     for router in (part.router for part in routed):
@@ -129,6 +120,7 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
         backlog=Backlog(store, settings.max_queue),
         rate_limit=RateLimit(settings.rate_limit, settings.rate_limit_url),
         courier=Courier(store, settings),
+        bulletin=Bulletin(store, waiters, settings.max_listeners),
     )
 
 
@@ -181,19 +173,3 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _to_login(request: Request, _error: Exception) -> Response:
     return RedirectResponse(f"/login?next={quote(request.url.path)}", status_code=303)
-
-
-async def _observe(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Count and time each request by its route, and add the security headers."""
-    gateway: Gateway = request.app.state.gateway
-    started = time.perf_counter()
-    response = await call_next(request)
-    route = getattr(request.scope.get("route"), "path", "unmatched")  # the template, never a path with an id
-    gateway.metrics.requests.labels(route, request.method, str(response.status_code)).inc()
-    gateway.metrics.request_seconds.labels(route, request.method).observe(time.perf_counter() - started)
-    response.headers.update(limits.headers(request))
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
-    static = request.url.path.startswith("/static/")  # no patient data; its file names carry no version
-    response.headers.setdefault("Cache-Control", "no-cache" if static else "no-store")
-    return response

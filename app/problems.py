@@ -162,6 +162,18 @@ class TooManyRequests(Problem):
     advice = "Nothing was kept: send the ECG again after the seconds of Retry-After; RateLimit-Policy says the pace."
 
 
+class TooManyListeners(Problem):
+    """As many listen to the events of this gateway as may."""
+
+    code = "too-many-listeners"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "Too many are listening to events"
+    advice = "Listen again after the seconds of Retry-After; Last-Event-ID brings what was missed meanwhile."
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, {"Retry-After": "30"})
+
+
 class IdempotencyKeyMissing(Problem):
     """An ECG without an idempotency key, at a service that wants one with each."""
 

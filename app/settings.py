@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     )
     idempotency_hours: float = Field(default=24.0, gt=0, description="How long an answer is kept by Idempotency-Key.")
     events_days: float = Field(default=7.0, gt=0, description="How long events can be asked for again.")
+    max_listeners: int = Field(default=100, gt=0, description="Most who listen to events at one gateway at once.")
     webhook_private: bool = Field(default=False, description="Let webhooks lead to private addresses, and without TLS.")
     webhook_attempts: int = Field(default=9, gt=0, description="Attempts after which an event is a dead letter.")
     webhook_pause: float = Field(

@@ -20,10 +20,11 @@ from app.store import studies as rows
 from app.store.lifecycle import shown
 from app.store.outbox import PRIORITIES, Due
 from app.store.studies import Accepted
+from app.waiters import Outcome
 from models.bundle import Bundle
 from models.ecg import Recording
 from models.ecg.examination import Examination
-from models.report import EcgMeasurements, Estimate, Inference, QualityReport, Rejection, Report, Status
+from models.report import EcgMeasurements, Estimate, Inference, QualityReport, Report, Status
 
 KEEP_ATTEMPTS = 8
 """How often an ECG is looked up again when another gateway changed what is known of it: once is the rule."""
@@ -60,16 +61,16 @@ class StudyPage:
 
 
 class Kept(NamedTuple):
-    """What became of an upload: its study, and the job to be sent to the broker when there is a new one."""
+    """What became of an upload: its study, a new job for the broker, and of a new study what was seen in the ECG."""
 
     study_id: str
     created: bool
     due: Due | None
+    seen: Mapping[str, object] | None = None
 
 
 # What the store holds of an inference: everything but the embedding, which has its own column.
-StoredOutcome = Inference | Rejection
-_OUTCOME: TypeAdapter[StoredOutcome] = TypeAdapter(StoredOutcome)
+_OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 
 
 class Studies:
@@ -106,7 +107,7 @@ class Studies:
         if accepted.job_id is not None:
             job = (accepted.job_id, recording.digest, self._bundle.digest, packed)
             due = Due(*job, attempt=accepted.attempt, priority=priority)
-        return Kept(accepted.study_id, accepted.created, due)
+        return Kept(accepted.study_id, accepted.created, due, rows.seen(examined) if accepted.created else None)
 
     def forget(self, study_id: str) -> bool:
         """Remove a study and everything that was kept of it, bytes outside included; False if there is none."""
@@ -151,6 +152,17 @@ class Studies:
             stored = rows.embedding(connection, self._bundle.digest, study_id)
         return None if stored is None else np.frombuffer(stored, "<f4")
 
+    def report_of(self, kept: Kept, outcome: Outcome | None) -> Report | None:
+        """What the store would say of an ECG that was new and is answered now, without asking it; None if it must be.
+
+        An outcome of another model is no answer to who waits here.
+        """
+        if kept.seen is None or outcome is None or outcome.model.digest != self._bundle.digest:
+            return None
+        quality = QualityReport.model_validate(kept.seen["quality"])
+        measured = EcgMeasurements.model_validate(kept.seen["measurements"])
+        return self._answered(kept.study_id, outcome, quality, measured)
+
     def _report(self, connection: Connection, row: Row[tuple[object, ...]]) -> Report:
         quality = QualityReport.model_validate(row.quality)
         measured = None if row.measurements is None else EcgMeasurements.model_validate(row.measurements)
@@ -168,9 +180,14 @@ class Studies:
             )
         if outcome is None:
             return Report(id=row.id, status="queued", quality=quality, measurements=measured, notices=notices)
+        return self._answered(row.id, outcome, quality, measured)
+
+    def _answered(
+        self, study_id: str, outcome: Outcome, quality: QualityReport, measured: EcgMeasurements | None
+    ) -> Report:
         if isinstance(outcome, Inference):
             return Report(
-                id=row.id,
+                id=study_id,
                 status="done",
                 model=outcome.model,
                 estimates=outcome.estimates,
@@ -184,17 +201,17 @@ class Studies:
                 notices=outcome.notices,
             )
         return Report(
-            id=row.id,
+            id=study_id,
             status="rejected",
             model=outcome.model,
             quality=quality,
             measurements=measured,
             reason=outcome.detail,
-            notices=notices,
+            notices=self._bundle.manifest.notices,
         )
 
 
-def _outcome(row: Row[tuple[object, ...]]) -> StoredOutcome | None:
+def _outcome(row: Row[tuple[object, ...]]) -> Outcome | None:
     if row.outcome is None:
         return None
     stored = row.outcome
@@ -221,7 +238,7 @@ def _study_row(row: Row[tuple[object, ...]]) -> StudyRow:
     )
 
 
-def studies(request: Request) -> Studies:
-    """The studies of the running gateway (a FastAPI dependency)."""
+async def studies(request: Request) -> Studies:
+    """The studies of the running gateway (a FastAPI dependency; one that is not async would take a thread)."""
     found: Studies = request.app.state.gateway.studies
     return found

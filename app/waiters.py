@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
+from models.report import Inference, Rejection
 from models.wire import Wire, WireDown
 
 LISTEN_SECONDS = 0.5
@@ -17,30 +19,44 @@ RETRY_SECONDS = 1.0
 """Pause after the broker or the store did not answer."""
 
 
+Outcome = Inference | Rejection
+"""How a model answers; that it failed is told without it, and read from the store."""
+
+
+class Waiting(asyncio.Event):
+    """Set when there is a result; `outcome` is that result, where it was recorded by this gateway at this moment."""
+
+    outcome: Outcome | None = None
+
+
 class Waiters:
     """Those who wait for the result of a study, on the event loop that serves them."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._events: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._events: dict[str | None, set[Waiting]] = defaultdict(set)
+        self.heard = -math.inf
+        """When anything was told of last, on the loop's clock."""
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Name the loop on which waiting happens."""
         self._loop = loop
 
-    def tell(self, study_id: str) -> None:
+    def tell(self, study_id: str, outcome: Outcome | None = None) -> None:
         """Wake those who wait for this study; may be called from any thread."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake, study_id)
+            self._loop.call_soon_threadsafe(self._wake, study_id, outcome)
 
-    def _wake(self, study_id: str) -> None:
-        for event in self._events.get(study_id, ()):
-            event.set()
+    def _wake(self, study_id: str, outcome: Outcome | None) -> None:
+        self.heard = asyncio.get_running_loop().time()
+        for waiting in (*self._events.get(study_id, ()), *self._events.get(None, ())):
+            waiting.outcome = outcome or waiting.outcome
+            waiting.set()
 
     @contextlib.contextmanager
-    def waiting(self, study_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set when the study has a result; enter before looking at the store."""
-        event = asyncio.Event()
+    def waiting(self, study_id: str | None) -> Iterator[Waiting]:
+        """An event that is set when the study, or with None any, has a result; enter before looking at the store."""
+        event = Waiting()
         self._events[study_id].add(event)
         try:
             yield event

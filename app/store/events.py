@@ -14,6 +14,9 @@ from models.report import Status
 SETTLING = timedelta(seconds=5)
 """How long a transaction that took a number may still be under way; ours take milliseconds."""
 
+PAGE = 200
+"""Events that are read at a time."""
+
 RATE_OVER = 100
 """Answers over which the service rate is measured: its error is a tenth if they come at random."""
 
@@ -54,7 +57,7 @@ def last(connection: Connection) -> int:
     return connection.scalar(select(func.max(events.c.sequence))) or 0
 
 
-def after(connection: Connection, sequence: int, limit: int = 200) -> Sequence[Event]:
+def after(connection: Connection, sequence: int, limit: int = PAGE) -> Sequence[Event]:
     """The events that follow one, oldest first, none of which can be preceded by one that is yet to appear.
 
     Numbers are given when a row is written, but rows appear when their transactions commit, which may be in another

@@ -88,7 +88,7 @@ def accept(
 
 
 def _row(study_id: str, examined: Examination) -> dict[str, object]:
-    recording, quality = examined.recording, examined.quality
+    recording = examined.recording
     return {
         "id": study_id,
         "ecg_digest": recording.digest,
@@ -107,6 +107,14 @@ def _row(study_id: str, examined: Examination) -> dict[str, object]:
             "low_pass": recording.filters.low_pass,
             "notch": recording.filters.notch,
         },
+        **seen(examined),
+    }
+
+
+def seen(examined: Examination) -> dict[str, object]:
+    """What is kept of what was found in an ECG, as it is read again."""
+    recording, quality = examined.recording, examined.quality
+    return {
         "quality": {
             "usable": quality.usable,
             "findings": [

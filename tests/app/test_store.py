@@ -20,6 +20,7 @@ from app.studies import Studies
 from models.ecg import Quality, Recording
 from models.ecg.examination import Examination
 from models.ecg.measurements import Measurements
+from models.ecg.quality import Finding as QualityFinding
 from models.report import Answer, EcgMeasurements, Failure, Inference, ModelIdentity, Ood, Rejection, Started
 
 
@@ -414,3 +415,30 @@ def test_a_store_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     folder.mkdir()
     with pytest.raises(StoreUnavailable):
         Store(f"sqlite:///{folder}").migrate()
+
+
+def found(recording: Recording) -> Examination:
+    """With something to say of everything."""
+    finding = QualityFinding(
+        code="noise", severity="warning", leads=("V1",), message="noisy", value=float(np.float32(0.1))
+    )
+    return replace(examined(recording), quality=Quality(usable=True, findings=(finding,)))
+
+
+@pytest.mark.parametrize("outcome", [inference(), Rejection(model=MODEL, code="too-short", detail="1.0 s were sent")])
+def test_who_waits_is_told_what_the_store_would_say(
+    store: Store, recording: Recording, outcome: Inference | Rejection
+) -> None:
+    bundle = SimpleBundle(digest=MODEL.digest, manifest=SimpleManifest(notices=["a notice"]))
+    made = Studies(store, bundle, 60)  # type: ignore[arg-type]  # no more of it is used here
+    kept = made.keep(b"bytes", found(recording))
+    assert kept.due is not None
+    assert made.report_of(kept, None) is None, "nothing was recorded here"
+    assert made.report_of(kept, outcome.model_copy(update={"model": OTHER})) is None, "another model was not asked for"
+    record(store, answer(kept.due.job_id, recording, outcome))
+    told = made.report_of(kept, outcome)
+    assert told is not None
+    assert told == made.report(kept.study_id)
+    assert made.report_of(made.keep(b"bytes", found(recording)), outcome) is None, (
+        "a known study is read from the store"
+    )

@@ -60,6 +60,25 @@ def test_a_listener_hears_of_each_answer_and_of_those_it_missed(server: Server) 
     assert int(heard[0]["id"]) < int(missed[0]["id"]) < int(missed[1]["id"])
 
 
+def test_beyond_the_bound_nobody_listens_until_another_leaves(serve: Callable[..., Server]) -> None:
+    server = serve(ECG2CMR_MAX_LISTENERS="2")
+    with server.client() as client, server.client() as sender:
+        with client.stream("GET", "/v1/events") as one, client.stream("GET", "/v1/events") as two:
+            streams = [one.iter_lines(), two.iter_lines()]
+            assert [next(lines) for lines in streams] == [": listening"] * 2
+            refused = sender.get("/v1/events")
+            assert (refused.status_code, refused.json()["type"]) == (503, "/problems/too-many-listeners")
+            assert refused.headers["Retry-After"]
+            study = send(sender, 305)
+            assert [json.loads(told(lines, 1)[0]["data"])["id"] for lines in streams] == [study] * 2
+        deadline = time.monotonic() + 30
+        while True:  # a line that was cut is noticed in a moment
+            with client.stream("GET", "/v1/events") as stream:
+                if stream.status_code == 200:
+                    break
+            assert time.monotonic() < deadline, "the seats are never free again"
+
+
 def test_who_may_not_read_ecgs_may_not_listen(server: Server) -> None:
     assert httpx.get(f"{server.url}/v1/events").status_code == 401
     with server.client() as client:

@@ -320,6 +320,30 @@ def test_operators_see_health_readiness_metrics_and_the_model(server: Server, re
     assert "simulated" in card.text.lower()
 
 
+def test_the_embedded_broker_leaves_no_recording_on_the_disk(server: Server, real_dicom: bytes) -> None:
+    with server.client() as client:
+        assert client.post("/v1/ecgs", content=real_dicom, headers=WAIT).status_code == 200
+    files = {file.name for file in (server.data_dir / "broker").rglob("*") if file.is_file()}
+    assert files <= {"valkey.log"}
+
+
+def test_every_answer_is_counted_by_its_route_and_carries_the_security_headers(server: Server) -> None:
+    with server.client() as client:
+        with client.stream("GET", "/v1/events") as stream:
+            answers = [stream]
+        answers += [
+            client.get(path) for path in ("/healthz", "/v1/ecgs/none", "/nowhere", "/static/icon.svg", "/login")
+        ]
+        metrics = client.get("/metrics").text
+    assert [answer.status_code for answer in answers] == [200, 200, 404, 404, 200, 200]
+    for answer in answers:
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert [a.headers["Cache-Control"] for a in answers] == ["no-cache", *["no-store"] * 3, "no-cache", "no-store"]
+    for code, route in (("200", "/v1/events"), ("404", "/v1/ecgs/{study_id}"), ("404", "unmatched")):
+        assert f'ecg2cmr_requests_total{{code="{code}",method="GET",route="{route}"}}' in metrics
+
+
 def test_no_identifier_reaches_the_log_or_the_metrics(server: Server, real_dicom: bytes) -> None:
     with server.client() as client:
         study = client.post("/v1/ecgs", content=real_dicom, headers=WAIT).json()["id"]
