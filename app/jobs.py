@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -24,7 +25,7 @@ from app.store import Store, StoreUnavailable, outbox
 from app.store.outbox import PRIORITIES, Due, Recorded
 from app.waiters import LISTEN_SECONDS, RETRY_SECONDS, Waiters
 from models.report import INFER_TASK, Answer, Asked, Failure, Inference, Started, infer_queue
-from models.wire import LIFETIME, News, Wire, WireDown
+from models.wire import News, Wire, WireDown
 
 log = logging.getLogger("ecg2cmr.jobs")
 
@@ -41,7 +42,13 @@ class Dispatcher(threading.Thread):
     """Sends jobs to the broker by task name: new ones at once, those without an answer again."""
 
     def __init__(
-        self, store: Store, broker_url: str, metrics: Metrics, redispatch_after: float, wire_bytes: int
+        self,
+        store: Store,
+        broker_url: str,
+        metrics: Metrics,
+        redispatch_after: float,
+        coalescer: Coalescer,
+        in_flight: InFlight,
     ) -> None:
         super().__init__(name="dispatcher", daemon=True)
         self._store = store
@@ -50,10 +57,11 @@ class Dispatcher(threading.Thread):
         self._wire = Wire(broker_url)
         self._celery = Celery("ecg2cmr-gateway", broker=broker_url)
         self._celery.conf.update(broker_transport_options=TRANSPORT_OPTIONS, task_ignore_result=True)
-        self._coalescer = Coalescer()
-        self._in_flight = InFlight(bound=wire_bytes, lifetime=LIFETIME)
+        self._coalescer = coalescer
+        self._in_flight = in_flight
         self._left: list[str] = []  # jobs that found no room, to be given back to the store
         self._behind = False  # whether more is due than could be sent
+        self._returned = threading.Event()  # whether the broker was away, perhaps with what was sent to it
         self._heard: queue.SimpleQueue[Due | list[str] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
 
@@ -64,6 +72,11 @@ class Dispatcher(threading.Thread):
     def answered(self, job_ids: list[str]) -> None:
         """Hear that these jobs were answered, so that others may follow them; from any thread."""
         self._heard.put(job_ids)
+
+    def broker_returned(self) -> None:
+        """Hear that the broker is there (again): it may have lost what is in flight, which is asked again; any thread."""
+        self._returned.set()
+        self._heard.put(None)
 
     def stop(self) -> None:
         """Finish the message in hand and end."""
@@ -111,7 +124,10 @@ class Dispatcher(threading.Thread):
         self._coalescer.add(job)
 
     def _leave(self) -> None:
-        """What found no room waits in the store, whoever of the gateways has room first."""
+        """What found no room waits in the store, whoever of the gateways has room first; so does what may be lost."""
+        if self._returned.is_set():
+            self._returned.clear()
+            self._left += self._in_flight.job_ids
         if self._left:
             left, self._left, self._behind = self._left, [], True
             self._give_back(left)
@@ -194,9 +210,18 @@ class Dispatcher(threading.Thread):
 class Recorder(threading.Thread):
     """Takes answers from the broker into the store, all that there are in one transaction, and tells of them."""
 
-    def __init__(self, store: Store, broker_url: str, metrics: Metrics, waiters: Waiters, lease: float = 30.0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        broker_url: str,
+        metrics: Metrics,
+        waiters: Waiters,
+        lease: float,
+        broker_returned: Callable[[], None],
+    ) -> None:
         super().__init__(name="recorder", daemon=True)
         self._lease = lease
+        self._broker_returned = broker_returned
         self._store = store
         self._wire = Wire(broker_url)
         self._metrics = metrics
@@ -217,6 +242,7 @@ class Recorder(threading.Thread):
                 if not self.connected.is_set():
                     self._wire.check()
                     self.connected.set()
+                    self._broker_returned()
                 told = self._wire.answers(LISTEN_SECONDS)
             except WireDown as error:
                 self.connected.clear()

@@ -52,6 +52,7 @@ class Backlog:
         self._store = store
         self._bound = bound
         self._lock = threading.Lock()
+        self._looking = threading.Lock()
         self._looked = -math.inf
         self._waiting = 0
         self._in_hand = 0
@@ -78,9 +79,12 @@ class Backlog:
                 self._in_hand -= 1
 
     def _take(self, priority: Priority) -> None:
-        with self._lock:
-            if time.monotonic() - self._looked >= LOOK_SECONDS:
+        if time.monotonic() - self._looked >= LOOK_SECONDS and self._looking.acquire(blocking=False):
+            try:  # others go by what is known: a store that does not answer holds up one of them, and not all
                 self._look()
+            finally:
+                self._looking.release()
+        with self._lock:
             taken, room = self._waiting + self._in_hand, max(1, math.floor(self._bound * SHARES[priority]))
             if taken >= room:
                 raise QueueFull(f"{taken} ECGs wait for an answer", self._retry_after(taken - room))
@@ -88,9 +92,10 @@ class Backlog:
 
     def _look(self) -> None:
         with self._store.reading() as connection:
-            self._waiting, _ = outbox.pending(connection)
-            self._rate = events.rate(connection)
-        self._looked = time.monotonic()
+            waiting, _ = outbox.pending(connection)
+            rate = events.rate(connection)
+        with self._lock:
+            self._waiting, self._rate, self._looked = waiting, rate, time.monotonic()
 
     def _retry_after(self, excess: int) -> int:
         """Seconds in which, as fast as ECGs were answered lately, there will be room again."""

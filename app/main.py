@@ -17,8 +17,10 @@ from fastapi.staticfiles import StaticFiles
 from app import batches, ecgs, events, operations, problems, registry, webhooks
 from app.auth import LoginNeeded
 from app.bulletin import Bulletin
+from app.coalescing import Coalescer
 from app.dashboard import pages, views
 from app.housekeeping import Housekeeper
+from app.in_flight import InFlight
 from app.jobs import Dispatcher, Recorder
 from app.limits import Backlog, RateLimit
 from app.metrics import Metrics
@@ -30,6 +32,7 @@ from app.waiters import Listener, Waiters
 from app.webhooks import Courier
 from models.bundle import Bundle, choose
 from models.ecg.confined import Readers
+from models.wire import LIFETIME
 
 log = logging.getLogger("ecg2cmr")
 
@@ -102,7 +105,14 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
     first_key(settings, store)
     metrics = Metrics(store, bundle.identity)
     waiters = Waiters()
-    dispatcher = Dispatcher(store, broker_url, metrics, settings.redispatch_after, settings.wire_bytes)
+    dispatcher = Dispatcher(
+        store,
+        broker_url,
+        metrics,
+        settings.redispatch_after,
+        Coalescer(full=settings.message_ecgs),
+        InFlight(bound=settings.wire_bytes, lifetime=LIFETIME),
+    )
     return Gateway(
         settings=settings,
         store=store,
@@ -112,7 +122,7 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
         studies=Studies(store, bundle, settings.redispatch_after),
         waiters=waiters,
         dispatcher=dispatcher,
-        recorder=Recorder(store, broker_url, metrics, waiters, settings.redispatch_after),
+        recorder=Recorder(store, broker_url, metrics, waiters, settings.redispatch_after, dispatcher.broker_returned),
         listener=Listener(broker_url, waiters, dispatcher.answered),
         housekeeper=Housekeeper(
             store, settings.keep_uploads_days, settings.keep_studies_days, settings.events_days, bundle.digest

@@ -60,6 +60,12 @@ class Settings(BaseSettings):
         gt=0,
         description="Most ECGs that wait for an answer; beyond it new ones are refused (503).",
     )
+    message_ecgs: int = Field(
+        default=8,
+        gt=0,
+        description="Most ECGs in a message to a worker: more for a GPU, which reads them as one batch; fewer where one "
+        "takes a second, since a worker has ECG2CMR_VISIBILITY_TIMEOUT for a message.",
+    )
     wire_bytes: int = Field(
         default=64 * 2**20,
         gt=0,

@@ -107,6 +107,13 @@ def test_the_broker_never_evicts_jobs(services: dict[str, Any]) -> None:
     assert command[command.index("--appendonly") + 1] == "yes"
 
 
+def test_the_broker_has_room_for_all_that_gateways_send_it(services: dict[str, Any]) -> None:
+    command = services["redis"]["command"]
+    megabytes = int(command[command.index("--maxmemory") + 1].removesuffix("mb"))
+    gateways = services["gateway"].get("deploy", {}).get("replicas", 1)
+    assert 2 * gateways * GatewaySettings().wire_bytes < megabytes * 2**20
+
+
 def test_every_service_is_bounded_and_all_but_the_store_have_no_rights(services: dict[str, Any]) -> None:
     for name, service in services.items():
         assert {"cpus", "memory"} <= set(service["deploy"]["resources"]["limits"]), name

@@ -315,6 +315,9 @@ def test_the_broker_in_the_cluster_never_evicts_jobs(objects: list[Manifest]) ->
             arguments = container["args"]
             assert arguments[arguments.index("--maxmemory-policy") + 1] == "noeviction"
             assert arguments[arguments.index("--appendonly") + 1] == "yes"
+            (gateway,) = (d for d in of_kind(objects, "Deployment") if d["metadata"]["name"] == "ecg2cmr-gateway")
+            megabytes = int(arguments[arguments.index("--maxmemory") + 1].removesuffix("mb"))
+            assert 2 * gateway["spec"]["replicas"] * GatewaySettings().wire_bytes < megabytes * 2**20
 
 
 def test_the_migration_makes_the_tables(tmp_path: Path) -> None:
