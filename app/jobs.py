@@ -74,7 +74,7 @@ class Dispatcher(threading.Thread):
         self._heard.put(job_ids)
 
     def broker_returned(self) -> None:
-        """Hear that the broker is there (again): it may have lost what is in flight, which is asked again; any thread."""
+        """Hear that the broker is there, perhaps without what is in flight, which is asked again; from any thread."""
         self._returned.set()
         self._heard.put(None)
 

@@ -63,8 +63,8 @@ class Settings(BaseSettings):
     message_ecgs: int = Field(
         default=8,
         gt=0,
-        description="Most ECGs in a message to a worker: more for a GPU, which reads them as one batch; fewer where one "
-        "takes a second, since a worker has ECG2CMR_VISIBILITY_TIMEOUT for a message.",
+        description="Most ECGs in a message to a worker: more for a GPU, which reads them as one batch; fewer where "
+        "one takes a second, since a worker has ECG2CMR_VISIBILITY_TIMEOUT for a message.",
     )
     wire_bytes: int = Field(
         default=64 * 2**20,
