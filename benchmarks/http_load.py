@@ -12,9 +12,10 @@ import numpy as np
 import pydicom
 from pydicom.data import get_testdata_file
 
+from benchmarks.servers import port
 from models.ecg import LEADS, Recording, decode
 
-KEY, PORT = "benchmark", 8766
+KEY, PORT = "benchmark", port()
 
 HEADERS = {"Authorization": f"Bearer {KEY}", "Prefer": "wait=60"}
 

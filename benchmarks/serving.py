@@ -1,9 +1,10 @@
 """What serving costs: ECGs by HTTP through store, broker and worker against the bare model, in one interleaved run.
 
     .venv/bin/python -m benchmarks.serving [--model released --model vit-small-12x50] [--seconds 5] [--rounds 2]
-        [--broker-url redis://… --database-url postgresql+psycopg://…] [--memory 100000]
+        [--servers] [--memory 100000]
 
-Starts `ecg2cmr serve` (embedded defaults, or with the two URLs a gateway and a worker) and loads it from this process:
+Starts `ecg2cmr serve` (embedded defaults; with --servers a gateway and a worker on PostgreSQL and Redis of their own,
+which sync every commit and keep an append-only file), and loads it from this process:
 closed loop at 1, 8 and 32 clients, then open loop at 70 % of what 32 clients reached. Every request is an ECG that the
 store has not seen, as int16 microvolts at 500 Hz (`npy`: nothing to decode but a header) or as a real DICOM file. The
 bare model is the better of two threads and two callers, each at batch 1 and 8, before and after every load; beside one
@@ -25,7 +26,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,7 @@ import redis
 
 from benchmarks.heavy_bundle import make
 from benchmarks.http_load import HEADERS, KEY, PORT, Payload, closed, opened
+from benchmarks.servers import port, postgresql, processes
 from models.bundle import Bundle, choose
 from models.runtime import Model
 from worker.settings import ARTIFACTS
@@ -132,10 +134,10 @@ def _warm_up() -> None:
 
 
 class Bare:
-    """The same bundle in this process: what no service can pass."""
+    """The same graph of the same bundle in this process: what no service can pass."""
 
     def __init__(self, bundle: Bundle) -> None:
-        self._one, self._two = (Model.load(bundle, provider="cpu", threads=n) for n in (1, 2))
+        self._one, self._two = (Model.load(bundle, provider="cpu", threads=n, precision="auto") for n in (1, 2))
         self._ecg = bundle.golden.tensors[:1]
         self.calls: list[float] = []
 
@@ -186,10 +188,23 @@ def row(*cells: object) -> None:
     print(f"| {' | '.join(str(cell) for cell in cells)} |", flush=True)
 
 
+@contextmanager
+def servers() -> Iterator[tuple[str, str]]:
+    """Redis and PostgreSQL by their URLs."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        number = port()
+        redis_server = ["redis-server", "--port", str(number), "--dir", folder, "--appendonly", "yes", "--save", ""]
+        stack.enter_context(processes(redis_server))
+        database_url = stack.enter_context(postgresql("default_toast_compression=lz4"))
+        yield f"redis://127.0.0.1:{number}/0", database_url
+
+
 def measure(name: str, bundle: Bundle, arguments: argparse.Namespace) -> None:
     """All loads on one bundle."""
     bare = Bare(bundle)
-    with serving(bundle, arguments.broker_url, arguments.database_url) as service:
+    with ExitStack() as stack:
+        broker_url, database_url = stack.enter_context(servers()) if arguments.servers else (None, None)
+        service = stack.enter_context(serving(bundle, broker_url, database_url))
         for kind in arguments.payload:
             payload, rate = Payload(kind), 1.0
             for clients in CLIENTS:
@@ -239,8 +254,7 @@ def main() -> None:
     parser.add_argument("--payload", action="append", choices=("npy", "dicom"), help="[both]")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each load [5]")
     parser.add_argument("--rounds", type=int, default=2, help="times that each closed loop is measured [2]")
-    parser.add_argument("--broker-url", help="Redis; with it a gateway and a worker are started apart")
-    parser.add_argument("--database-url", help="of the store, such as postgresql+psycopg://…")
+    parser.add_argument("--servers", action="store_true", help="PostgreSQL and Redis in place of what is embedded")
     parser.add_argument("--memory", type=int, default=0, help="requests over which to watch memory")
     arguments = parser.parse_args()
     arguments.payload = arguments.payload or ["npy", "dicom"]
