@@ -59,7 +59,9 @@ class Service:
         """Processor seconds so far, by part."""
         used: dict[str, float] = defaultdict(float)
         for pid in _family([process.pid for process in self.processes]):
-            used[_part(pid)] += sum(_ticks(pid)) / TICKS
+            own, of_ended_children = _seconds(pid)
+            used[_part(pid)] += own
+            used["readers" if _part(pid) == "gateway" else _part(pid)] += of_ended_children  # readers are replaced
         if self.broker_url is not None:
             with redis.Redis.from_url(self.broker_url) as broker:
                 told = broker.info("cpu")
@@ -90,9 +92,10 @@ def _part(pid: int) -> str:
     return next((part for mark, part in parts.items() if mark in command), "other")
 
 
-def _ticks(pid: int) -> tuple[int, int]:
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return int(user), int(system)
+def _seconds(pid: int) -> tuple[float, float]:
+    """Processor seconds of a process, and of its children that ended (proc(5), stat)."""
+    user, system, *children = map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15])
+    return (user + system) / TICKS, sum(children) / TICKS
 
 
 @contextmanager
