@@ -1,15 +1,24 @@
-"""In flight: the recordings that lie in Redis for jobs that nobody has answered, and whether there is room for more.
+"""In flight: the recordings that lie in Redis for jobs that nobody has answered, and for which jobs there is room.
 
 What finds no room stays in the store. Redis holds a bounded part of the queue, however long it grows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from app.store.outbox import PRIORITIES
+
+SHARES: Mapping[int, float] = {
+    PRIORITIES["stat"]: float("inf"),
+    PRIORITIES["routine"]: 0.9,
+    PRIORITIES["backfill"]: 0.5,
+}
+"""How full it may be for a job to be sent: what is urgent always is, and an archive leaves room for the ward."""
+
 ROOM_AGAIN = 0.75
-"""How full it may be when jobs are fetched from the store: so many at once that looking for them is worth it."""
+"""How much of that may be left when jobs are fetched from the store: so many at once that looking is worth it."""
 
 
 @dataclass(kw_only=True)
@@ -19,7 +28,7 @@ class InFlight:
     Attributes
     ----------
     bound : int
-        Bytes beyond which nothing is added.
+        Bytes of all recordings together.
     lifetime : float
         Seconds after which Redis itself forgets a recording.
     """
@@ -46,8 +55,12 @@ class InFlight:
         """The jobs that are counted."""
         return list(self._sizes)
 
-    def full(self, now: float, share: float = 1.0) -> bool:
-        """Whether so much of the bound is used."""
+    def room(self, priority: int, now: float, share: float = 1.0) -> bool:
+        """Whether a job of this priority may be sent; with a `share`, whether there is more room than for one."""
         while self._sizes and now - next(iter(self._sizes.values()))[0] > self.lifetime:
             self.remove([next(iter(self._sizes))])
-        return self._bytes >= share * self.bound
+        return self._bytes < share * SHARES[priority] * self.bound
+
+    def least(self, now: float) -> int:
+        """The least urgent priority for which there is room."""
+        return max(priority for priority in SHARES if self.room(priority, now))

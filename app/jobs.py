@@ -11,7 +11,6 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -31,6 +30,12 @@ log = logging.getLogger("ecg2cmr.jobs")
 
 TAKEN = 32
 """Jobs that are taken from the outbox at once; while there are so many, no second passes between two looks."""
+
+MOST_URGENT, NOTHING = min(PRIORITIES.values()), 1 + max(PRIORITIES.values())
+"""As urgent as anything that may wait in the store, and less urgent than all of it."""
+
+LEAVE_SECONDS = 0.2
+"""How often what finds no room is given back to the store: a transaction for all of it."""
 
 RECONCILE_SECONDS = 1.0
 """How often the outbox is searched for jobs without an answer."""
@@ -60,8 +65,8 @@ class Dispatcher(threading.Thread):
         self._coalescer = coalescer
         self._in_flight = in_flight
         self._left: list[str] = []  # jobs that found no room, to be given back to the store
-        self._behind = False  # whether more is due than could be sent
-        self._returned = threading.Event()  # whether the broker was away, perhaps with what was sent to it
+        self._behind = NOTHING  # the most urgent priority of what waits in the store
+        self._epoch: str | None = None  # of what the broker holds
         self._heard: queue.SimpleQueue[Due | list[str] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
 
@@ -73,11 +78,6 @@ class Dispatcher(threading.Thread):
         """Hear that these jobs were answered, so that others may follow them; from any thread."""
         self._heard.put(job_ids)
 
-    def broker_returned(self) -> None:
-        """Hear that the broker is there, perhaps without what is in flight, which is asked again; from any thread."""
-        self._returned.set()
-        self._heard.put(None)
-
     def stop(self) -> None:
         """Finish the message in hand and end."""
         self._stopping.set()
@@ -88,33 +88,42 @@ class Dispatcher(threading.Thread):
 
     def run(self) -> None:
         """Send what is new at once, and look at the outbox every so often, however busy it is."""
-        next_look = time.monotonic()
+        next_look = next_leave = time.monotonic()
         while not self._stopping.is_set():
             self._listen()
-            self._leave()
-            if (self._catching_up() or time.monotonic() >= next_look) and not self._stopping.is_set():
+            now = time.monotonic()
+            if self._left and now >= next_leave:
+                self._leave()
+                next_leave = now + LEAVE_SECONDS
+            if now >= next_look:
+                self._look_for_losses()
+            if (self._catching_up() or now >= next_look) and not self._stopping.is_set():
                 self._reconcile()
-                next_look = time.monotonic() + RECONCILE_SECONDS
+                next_look = now + RECONCILE_SECONDS
             for message in self._coalescer.ready(time.monotonic()):
                 self._send(message)
 
     def _catching_up(self) -> bool:
-        return self._behind and not self._in_flight.full(time.monotonic(), ROOM_AGAIN)
+        return self._behind != NOTHING and self._in_flight.room(self._behind, time.monotonic(), ROOM_AGAIN)
 
     def _listen(self) -> None:
         """Take in what was heard; wait for it only where there is nothing to do."""
-        pause = 0.0 if self._catching_up() else self._coalescer.pause(time.monotonic())
+        pauses = [RECONCILE_SECONDS, self._coalescer.pause(time.monotonic())]
+        pauses += [LEAVE_SECONDS] if self._left else []
+        pauses += [0.0] if self._catching_up() else []
         with contextlib.suppress(queue.Empty):
-            self._take(self._heard.get(timeout=RECONCILE_SECONDS if pause is None else min(pause, RECONCILE_SECONDS)))
+            self._take(self._heard.get(timeout=min(pause for pause in pauses if pause is not None)))
             while True:
                 self._take(self._heard.get_nowait())
 
     def _take(self, heard: Due | list[str] | None) -> None:
+        """A new job is sent, unless there is no room or others as urgent wait in the store: then it waits there too."""
         if isinstance(heard, Due):
-            if heard.priority > PRIORITIES["stat"] and self._in_flight.full(time.monotonic()):
-                self._left.append(heard.job_id)
-            else:
+            if heard.priority < self._behind and self._in_flight.room(heard.priority, time.monotonic()):
                 self._add(heard)
+            else:
+                self._behind = min(self._behind, heard.priority)
+                self._left.append(heard.job_id)
         elif heard is not None:
             self._coalescer.answered(heard)
             self._in_flight.remove(heard)
@@ -124,45 +133,58 @@ class Dispatcher(threading.Thread):
         self._coalescer.add(job)
 
     def _leave(self) -> None:
-        """What found no room waits in the store, whoever of the gateways has room first; so does what may be lost."""
-        if self._returned.is_set():
-            self._returned.clear()
-            self._left += self._in_flight.job_ids
-        if self._left:
-            left, self._left, self._behind = self._left, [], True
-            self._give_back(left)
+        """What is left waits in the store, whichever of the gateways has room first; until the store answers, here."""
+        if self._give_back(self._left):
+            self._left, self._behind = [], MOST_URGENT  # or less: the next look tells, and is now
+
+    def _look_for_losses(self) -> None:
+        """Ask again for what is in flight when the broker has lost it: restarted empty, emptied, or another one."""
+        with contextlib.suppress(WireDown):
+            epoch = self._wire.epoch()
+            if self._epoch not in (None, epoch):
+                log.warning("the broker has lost what it held")
+                self._left += self._in_flight.job_ids
+            self._epoch = epoch
 
     def _reconcile(self) -> None:
-        """Send what is due; while there is no room, only what is in flight, and may be lost, again."""
-        sent = self._in_flight.job_ids if self._in_flight.full(time.monotonic()) else None
+        """Send what is due and has room; and what is in flight, which needs none, again."""
+        least, sent = self._in_flight.least(time.monotonic()), self._in_flight.job_ids
+        restricted = least < max(PRIORITIES.values())
         try:
             with self._store.writing() as connection:
-                if sent is not None:  # we may not have heard of every answer
+                if restricted:  # we may not have heard of every answer
                     self._in_flight.remove(set(sent) - outbox.unanswered(connection, sent))
                 buried = outbox.bury_lost(connection)
-                due = outbox.take_due(connection, self._redispatch_after, TAKEN, sent)
+                due = outbox.take_due(connection, self._redispatch_after, TAKEN, (least, sent) if restricted else None)
         except StoreUnavailable as error:
             log.warning("the store does not answer: %s", error)
-            self._behind = False  # until the next look
+            self._behind = NOTHING  # until the next look
             return
-        self._behind = sent is not None or len(due) == TAKEN
+        self._behind = _behind(due, least) if self._behind != NOTHING or len(due) == TAKEN else NOTHING
         self._tell(buried)
-        for job in due:
-            if (whole := self._whole(job)) is not None:
+        self._add_whole(due)
+
+    def _add_whole(self, due: list[Due]) -> None:
+        """Jobs with their recordings; those that cannot be read now go back, and their leases do not grow."""
+        for number, job in enumerate(due):
+            try:
+                whole = self._whole(job)
+            except StoreUnavailable as error:
+                log.warning("the store does not answer: %s", error)
+                self._left += [left.job_id for left in due[number:]]
+                self._behind = NOTHING  # until the next look
+                return
+            if whole is not None:
                 self._add(whole)
 
     def _whole(self, job: Due) -> Due | None:
         """With its recording, which may lie outside the store; one that is lost ends here."""
         if job.outside is None:
             return job
-        try:
-            recording = self._store.blob(job.outside)
-            if recording is not None:
-                return job._replace(recording=recording)
-            lost = self._store.write(lambda connection: outbox.lose(connection, job.job_id))
-        except StoreUnavailable as error:  # it is asked again when its lease ends
-            log.warning("the store does not answer: %s", error)
-            return None
+        recording = self._store.blob(job.outside)
+        if recording is not None:
+            return job._replace(recording=recording)
+        lost = self._store.write(lambda connection: outbox.lose(connection, job.job_id))
         self._tell([] if lost is None else [lost])
         return None
 
@@ -199,12 +221,20 @@ class Dispatcher(threading.Thread):
         self._stopping.wait(RETRY_SECONDS)
         self._give_back(job_ids)
 
-    def _give_back(self, job_ids: list[str]) -> None:
+    def _give_back(self, job_ids: list[str]) -> bool:
         try:
-            with self._store.writing() as connection:
-                outbox.make_due(connection, job_ids)
+            self._store.write(lambda connection: outbox.make_due(connection, job_ids))
         except StoreUnavailable as error:
             log.warning("the store does not answer: %s", error)
+            return False
+        return True
+
+
+def _behind(due: list[Due], least: int) -> int:
+    """The most urgent priority of what may still wait, after these were taken in their order, down to the least."""
+    if len(due) == TAKEN:
+        return due[-1].priority
+    return min((priority for priority in PRIORITIES.values() if priority > least), default=NOTHING)
 
 
 class Recorder(threading.Thread):
@@ -217,11 +247,9 @@ class Recorder(threading.Thread):
         metrics: Metrics,
         waiters: Waiters,
         lease: float,
-        broker_returned: Callable[[], None],
     ) -> None:
         super().__init__(name="recorder", daemon=True)
         self._lease = lease
-        self._broker_returned = broker_returned
         self._store = store
         self._wire = Wire(broker_url)
         self._metrics = metrics
@@ -239,11 +267,8 @@ class Recorder(threading.Thread):
         """Take and record until stopped; an unreachable broker is tried again and again."""
         while not self._stopping.is_set():
             try:
-                if not self.connected.is_set():
-                    self._wire.check()
-                    self.connected.set()
-                    self._broker_returned()
                 told = self._wire.answers(LISTEN_SECONDS)
+                self.connected.set()
             except WireDown as error:
                 self.connected.clear()
                 log.warning("the broker does not answer (%s)", error)

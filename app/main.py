@@ -122,7 +122,7 @@ def _assemble(settings: Settings, broker_url: str) -> Gateway:
         studies=Studies(store, bundle, settings.redispatch_after),
         waiters=waiters,
         dispatcher=dispatcher,
-        recorder=Recorder(store, broker_url, metrics, waiters, settings.redispatch_after, dispatcher.broker_returned),
+        recorder=Recorder(store, broker_url, metrics, waiters, settings.redispatch_after),
         listener=Listener(broker_url, waiters, dispatcher.answered),
         housekeeper=Housekeeper(
             store, settings.keep_uploads_days, settings.keep_studies_days, settings.events_days, bundle.digest

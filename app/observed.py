@@ -36,15 +36,22 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = time.perf_counter()
+        started, answering = time.perf_counter(), False
 
         async def passing(message: Message) -> None:
+            nonlocal answering
             if message["type"] == "http.response.start":
+                answering = True
                 _count(scope, message["status"], time.perf_counter() - started)
                 _add_headers(scope, MutableHeaders(scope=message))
             await send(message)
 
-        await self._app(scope, receive, passing)
+        try:
+            await self._app(scope, receive, passing)
+        except Exception:  # a bug of ours: Starlette answers 500 outside of us
+            if not answering:
+                _count(scope, 500, time.perf_counter() - started)
+            raise
 
 
 def _count(scope: Scope, status: int, seconds: float) -> None:

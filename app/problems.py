@@ -313,4 +313,6 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def unforeseen(request: Request, _error: Exception) -> Response:
         # The traceback goes to the log (Starlette re-raises it there); the sender learns nothing of our inside.
-        return respond(request, Problem("an unforeseen error happened"))
+        answer = respond(request, Problem("an unforeseen error happened"))
+        answer.headers.update({"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})  # beyond app.observed
+        return answer

@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     redispatch_after: float = Field(
         default=30.0,
         gt=0,
-        le=3600,
+        le=600,
         description="Seconds without an answer after which a job is sent to the broker again.",
     )
     max_queue: int = Field(

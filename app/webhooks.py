@@ -162,7 +162,7 @@ class Courier(threading.Thread):
             return asyncio.run(self._post(delivery, url, address))
         except AddressRefused as error:
             return str(error)
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
             return type(error).__name__
 
     async def _post(self, delivery: Delivery, url: httpx.URL, address: str) -> str | None:

@@ -142,7 +142,7 @@ class Rejection(_Message):
 
 
 class Failure(_Message):
-    """A worker's answer after its last attempt: a bug or an outage, which no sender can mend."""
+    """A worker's answer after an attempt that failed: a bug or an outage, which no sender can mend."""
 
     kind: Literal["failure"] = "failure"
     model: ModelIdentity

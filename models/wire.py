@@ -7,6 +7,7 @@ bytes, never JSON, and none of it is needed: what is lost is asked again from th
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
@@ -19,7 +20,7 @@ from redis.retry import Retry
 
 from models.report import Answer, Asked, Inference, Started
 
-ANSWERS, NEWS = "ecg2cmr.answers", "ecg2cmr.news"
+ANSWERS, NEWS, EPOCH = "ecg2cmr.answers", "ecg2cmr.news", "ecg2cmr.epoch"
 
 BROKER = r"^(rediss?|redis\+socket|unix)://"
 """The addresses that a broker may have: no other of Celery's brokers holds recordings and answers."""
@@ -126,6 +127,12 @@ class Wire:
         """Close all connections."""
         self._redis.close()
 
+    def epoch(self) -> str:
+        """A name that Redis keeps as long as it keeps anything: another one says that what it held is lost."""
+        fresh = uuid.uuid4().hex
+        found = self._redis.set(EPOCH, fresh, nx=True, get=True)
+        return fresh if found is None else cast("bytes", found).decode()
+
     def lay(self, recordings: Mapping[str, bytes]) -> None:
         """Lay down the canonical recording of each job, for whichever worker gets its message."""
         with self._redis.pipeline(transaction=False) as pipeline:
@@ -178,7 +185,7 @@ class Wire:
     def answers(self, patience: float) -> list[Answer | Started]:
         """What workers say, up to `MOST_ANSWERS` of it, as soon as there is some; nothing after `patience` seconds.
 
-        It is taken away: a gateway that dies before it is in the store asks again when it starts.
+        It is taken away: where a gateway dies before it is in the store, the store asks again.
         """
         taken = self._redis.blmpop(patience, 1, ANSWERS, direction="LEFT", count=MOST_ANSWERS)
         return [] if taken is None else list(_readable(cast("list[bytes]", taken[1])))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 from celery.signals import worker_process_init
 from kombu import Queue
 
@@ -143,11 +143,17 @@ def create_worker(station: Station) -> Celery:
             log.critical("the model cannot be served: %s", error)
             raise SystemExit(1) from error
 
-    @celery.task(name=INFER_TASK)
-    def infer(asked: list[tuple[str, str, int]]) -> None:
+    @celery.task(name=INFER_TASK, bind=True)
+    def infer(task: Task, asked: list[tuple[str, str, int]]) -> None:
         """Read some ECGs and answer; the message is acknowledged only after that."""
         later = station.work_off([Asked(*job) for job in asked])
         if later:
-            infer.apply_async(([later],), countdown=settings.patience, queue=queue, argsrepr=f"[{len(later)} jobs]")
+            task.apply_async(
+                (later,),
+                countdown=settings.patience,
+                queue=queue,
+                priority=task.request.delivery_info["priority"],
+                argsrepr=f"[{len(later)} jobs]",
+            )
 
     return celery

@@ -41,9 +41,8 @@ PRAGMAS = (
 PATIENCE = 15.0
 """Seconds that a statement may take, and a thread wait for a connection: all of ours take milliseconds."""
 
-CONNECTIONS = {"pool_size": 16, "max_overflow": 32}
-"""One for each thread: 40 of requests (Starlette's), and those of the gateway, which must not wait for requests. As a
-rule few are open at once, so many gateways share the hundred of a PostgreSQL."""
+CONNECTIONS = {"pool_size": 4, "max_overflow": 28}
+"""As a rule few are open at once. Three gateways at their most share the hundred of a PostgreSQL as it is installed."""
 
 REFUSALS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
 """What a database that answers says of what we asked."""

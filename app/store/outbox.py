@@ -29,7 +29,7 @@ RETRY_PAUSE = 0.25
 """Seconds: twice as long after a first failed attempt, four times after a second: what ails a worker may pass."""
 
 MAX_ATTEMPTS = 3
-"""Attempts that may end without an answer before a job becomes a dead letter (operations.md, section 7)."""
+"""Attempts that may end without an answer before a job becomes a dead letter: three workers do not end by chance."""
 
 
 Priority = Literal["stat", "routine", "backfill"]
@@ -77,9 +77,12 @@ class Recorded(NamedTuple):
 
 
 def take_due(
-    connection: Connection, redispatch_after: float, limit: int = 64, among: Sequence[str] | None = None
+    connection: Connection,
+    redispatch_after: float,
+    limit: int = 64,
+    only: tuple[int, Sequence[str]] | None = None,
 ) -> list[Due]:
-    """The jobs that are due, of all or of these, by priority and then age, each under a new lease.
+    """The jobs that are due, by priority and then age, each under a new lease; `only` those as urgent, and some others.
 
     The lease doubles each time, up to `MAX_BACKOFF`: a long queue is not made longer by asking again and again. That a
     lease ended says nothing of an ECG, unless a worker had begun it: then the attempt is spent. `bury_lost` comes
@@ -93,8 +96,9 @@ def take_due(
         .join(studies, studies.c.id == jobs.c.study_id)
         .join(blobs, blobs.c.study_id == studies.c.id)
     )
-    if among is not None:
-        query = query.where(jobs.c.id.in_(among))
+    if only is not None:
+        least, these = only
+        query = query.where(or_(jobs.c.priority <= least, jobs.c.id.in_(these)))
     return [_lease(connection, row, redispatch_after) for row in _due(connection, query, limit)]
 
 

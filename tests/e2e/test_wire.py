@@ -82,3 +82,11 @@ def test_who_waits_at_one_gateway_is_woken_by_what_another_recorded(wire: Wire, 
     with ThreadPoolExecutor(1) as apart:  # the tests with a browser leave a loop running in this thread
         apart.submit(asyncio.run, wait()).result()
     assert answered == ["j"]
+
+
+def test_a_broker_that_was_emptied_has_another_epoch(wire: Wire, redis_url: str) -> None:
+    first = wire.epoch()
+    assert wire.epoch() == first
+    with redis.Redis.from_url(redis_url) as broker:
+        broker.flushall()
+    assert wire.epoch() != first
