@@ -20,6 +20,7 @@ from typing import Any, Literal  # Any: what service_times.json holds, numbers i
 
 import numpy as np
 
+from app.settings import Settings
 from benchmarks.queueing import Run, Stage, Times, poisson, simulate
 
 Database = Literal["sqlite", "postgresql", "postgresql, lz4"]
@@ -161,12 +162,18 @@ def told(year: float, chosen: Plan, times: dict[str, Any]) -> dict[str, Any]:
             str(wait[name]) for name in ("readers", "gateways", "store", "workers")
         ),
         "burst: uploads in gateways' memory (GB)": f"{uploads * times['upload_bytes'] / 1e9:.2f}",
-        "burst: Redis holds (MB)": f"{wait['workers'] * service['redis_waiting_bytes'] / 1e6:.0f}",
-        "no worker for an hour: Redis holds (GB)": f"{3600 * rate * service['redis_waiting_bytes'] / 1e9:.2f}",
+        "burst: Redis holds (MB)": f"{held(wait['workers'], chosen, times) / 1e6:.0f}",
+        "no worker for an hour: Redis holds (MB)": f"{held(3600 * rate, chosen, times) / 1e6:.0f}",
+        "and the store (GB)": f"{3600 * rate * database['disk_bytes'] / 1e9:.2f}",
         "Redis in and out (Mbit/s)": f"{rate * (service['redis_in_bytes'] + service['redis_out_bytes']) * 8 / 1e6:.1f}",
         "disk a year (TB)": f"{year * database['disk_bytes'] / 1e12:.3g}",
         "write-ahead log (MB/s)": f"{rate * database.get('log_bytes', database['disk_bytes']) / 1e6:.2f}",
     }
+
+
+def held(ecgs: float, chosen: Plan, times: dict[str, Any]) -> float:
+    """Bytes in Redis while so many ECGs wait: gateways keep the rest in the store."""
+    return min(ecgs * times["service"]["redis_waiting_bytes"], chosen.gateways * Settings().wire_bytes)
 
 
 def limits(times: dict[str, Any]) -> dict[str, str]:
