@@ -119,10 +119,6 @@ class Wire:
             retry_on_error=[OutOfMemoryError, BusyLoadingError] if insist else [],
         )
 
-    def check(self) -> None:
-        """Do nothing but reach Redis."""
-        self._redis.ping()
-
     def close(self) -> None:
         """Close all connections."""
         self._redis.close()

@@ -61,7 +61,7 @@ def test_answers_are_taken_in_order_all_at_once_and_only_once(wire: Wire, redis_
 
 def test_a_server_that_is_not_there_is_told_as_such() -> None:
     with pytest.raises(WireDown):
-        Wire("redis://127.0.0.1:1").check()
+        Wire("redis://127.0.0.1:1").epoch()
 
 
 def test_who_waits_at_one_gateway_is_woken_by_what_another_recorded(wire: Wire, redis_url: str) -> None:
