@@ -41,7 +41,7 @@ def test_an_overload_waits_where_the_bottleneck_is_and_is_worked_off() -> None:
     rng = np.random.default_rng(0)
     rate = 0.5 / TIMES["service"]["worker_seconds"]
     ample = plan(10 * rate, TIMES)
-    few = Plan(database="postgresql", gateways=ample.gateways, workers=1, store=ample.store)
+    few = Plan(database=ample.database, gateways=ample.gateways, workers=1, store=ample.store)
     done = run(burst(rate, rng), few, TIMES, rng)
     # ten times half of what one worker can do, for a minute: four minutes of its work are left at the end
     left = (10 * rate - 1 / TIMES["service"]["worker_seconds"]) * 60
