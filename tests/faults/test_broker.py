@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 
 from app.store import Store
+from models.wire import recording_key
 from tests.e2e.conftest import Server, free_port
 from tests.faults.cluster import Cluster, await_that
 from tests.faults.ecgs import recording, upload
@@ -62,3 +64,39 @@ def test_each_part_of_the_embedded_service_comes_back_when_it_is_killed(
             report = client.post("/v1/ecgs", content=upload(recording(number)), headers={"Prefer": "wait=50"}).json()
             assert report["status"] == "done"
         assert children(server.process.pid, marked) != [part]
+
+
+def test_what_an_emptied_broker_has_lost_is_asked_again_at_once_and_not_when_its_lease_ends(
+    store: Store, tmp_path: Path
+) -> None:
+    with (
+        Cluster(tmp_path, store, ECG2CMR_REDISPATCH_AFTER="600") as cluster,
+        cluster.client() as client,
+        redis.Redis.from_url(cluster.redis_url) as broker,
+    ):
+        before = client.post("/v1/ecgs", content=upload(recording(0)))
+        cluster.await_report(before.headers["Location"])
+        with cluster.workers[0].down():
+            later = client.post("/v1/ecgs", content=upload(recording(1)))
+            name = recording_key("*")
+            await_that(lambda: bool(broker.keys(name)), 30, cluster.told)
+            broker.flushall()
+        cluster.await_report(later.headers["Location"])
+
+
+def test_an_archive_beyond_the_bound_of_the_broker_does_not_hold_up_the_ward_and_is_read_to_its_end(
+    store: Store, tmp_path: Path
+) -> None:
+    bound = 4 * len(recording(0).to_bytes())
+    with Cluster(tmp_path, store, ECG2CMR_WIRE_BYTES=str(bound)) as cluster, cluster.client() as client:
+        with cluster.workers[0].down(), redis.Redis.from_url(cluster.redis_url) as broker:
+            archive = [
+                client.post("/v1/ecgs?priority=backfill", content=upload(recording(number))) for number in range(40)
+            ]
+            routine = client.post("/v1/ecgs", content=upload(recording(50)))
+            await_that(lambda: len(broker.keys(recording_key("*"))) >= 3, 30, cluster.told)
+            assert len(broker.keys(recording_key("*"))) <= 4
+        cluster.await_report(routine.headers["Location"])
+        settle(cluster)
+        accepted = {number: {answer.json()["id"]} for number, answer in enumerate(archive)}
+        assert judge(cluster, {**accepted, 50: {routine.json()["id"]}}) == {"done": 41}
