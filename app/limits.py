@@ -54,7 +54,8 @@ class Backlog:
         self._lock = threading.Lock()
         self._looking = threading.Lock()
         self._looked = -math.inf
-        self._waiting = 0
+        self._waiting = 0  # in the store when it was looked at
+        self._kept = 0  # by us since that look began
         self._in_hand = 0
         self._rate: float | None = None
 
@@ -73,7 +74,7 @@ class Backlog:
         try:
             yield
             with self._lock:
-                self._waiting += 1
+                self._kept += 1
         finally:
             with self._lock:
                 self._in_hand -= 1
@@ -85,17 +86,20 @@ class Backlog:
             finally:
                 self._looking.release()
         with self._lock:
-            taken, room = self._waiting + self._in_hand, max(1, math.floor(self._bound * SHARES[priority]))
+            taken, room = self._waiting + self._kept + self._in_hand, max(1, math.floor(self._bound * SHARES[priority]))
             if taken >= room:
                 raise QueueFull(f"{taken} ECGs wait for an answer", self._retry_after(taken - room))
             self._in_hand += 1
 
     def _look(self) -> None:
+        with self._lock:
+            before = self._kept
         with self._store.reading() as connection:
             waiting, _ = outbox.pending(connection)
             rate = events.rate(connection)
         with self._lock:
-            self._waiting, self._rate, self._looked = waiting, rate, time.monotonic()
+            # What was kept meanwhile may be among what was counted: better one too many than one too few.
+            self._waiting, self._kept, self._rate, self._looked = waiting, self._kept - before, rate, time.monotonic()
 
     def _retry_after(self, excess: int) -> int:
         """Seconds in which, as fast as ECGs were answered lately, there will be room again."""
