@@ -74,7 +74,7 @@ def _await_answer(socket: Path, folder: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     with redis.Redis(unix_socket_path=str(socket)) as client:
         while True:
-            with contextlib.suppress(redis.ConnectionError):  # not yet listening,
+            with contextlib.suppress(redis.ConnectionError):  # not yet listening
                 client.ping()
                 return
             if time.monotonic() > deadline:

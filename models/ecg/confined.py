@@ -156,19 +156,24 @@ class Readers:
 
     def _bring_up(self) -> None:
         """Start a reader and offer it when it is ready, so that no file waits for its imports while another is idle."""
-        while not self._closed:
-            try:
-                reader = self._enlisted()
-            except OSError as error:  # no descriptor, memory or process to be had at this moment
-                log.error("a reader of uploads could not be started: %s", error)
-            else:
-                if reader is None or reader.greet():
-                    if reader is not None:
-                        self._idle.put(reader)
-                    return
-                self._end(reader)
-                log.error("a reader of uploads did not start; what it wrote stands above")
+        while not self._closed and not self._offered():
+            log.error("a reader of uploads did not start; what it wrote stands above")
             time.sleep(_PAUSE)
+
+    def _offered(self) -> bool:
+        """Whether a new reader is there, or none is wanted any more."""
+        try:
+            reader = self._enlisted()
+        except OSError as error:  # no descriptor, memory or process to be had at this moment
+            log.error("a reader of uploads cannot be started: %s", error)
+            return False
+        if reader is None:
+            return True
+        if not reader.greet():
+            self._end(reader)
+            return False
+        self._idle.put(reader)
+        return True
 
     def _enlisted(self) -> _Reader | None:
         with self._lock:
