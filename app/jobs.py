@@ -240,14 +240,7 @@ def _behind(due: list[Due], least: int) -> int:
 class Recorder(threading.Thread):
     """Takes answers from the broker into the store, all that there are in one transaction, and tells of them."""
 
-    def __init__(
-        self,
-        store: Store,
-        broker_url: str,
-        metrics: Metrics,
-        waiters: Waiters,
-        lease: float,
-    ) -> None:
+    def __init__(self, store: Store, broker_url: str, metrics: Metrics, waiters: Waiters, lease: float) -> None:
         super().__init__(name="recorder", daemon=True)
         self._lease = lease
         self._store = store

@@ -11,7 +11,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any  # what a manifest holds, JSON in JSON
 
 import numpy as np
 import onnxruntime
